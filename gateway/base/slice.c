@@ -1,0 +1,77 @@
+/* base/slice.c — see slice.h. */
+#include "base/slice.h"
+
+#include "base/mem.h"
+
+bool slice_equal_secret(struct slice a, struct slice b)
+{
+    unsigned char difference = 0;
+
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        difference |= (unsigned char)(a.ptr[i] ^ b.ptr[i]);
+    return difference == 0;
+}
+
+size_t slice_find(struct slice s, char byte)
+{
+    const char *found = s.len > 0 ? memchr(s.ptr, byte, s.len) : NULL;
+
+    return found != NULL ? (size_t)(found - s.ptr) : s.len;
+}
+
+struct slice slice_cut(struct slice *rest, char separator)
+{
+    size_t at = slice_find(*rest, separator);
+    struct slice before = slice_of(rest->ptr, at);
+
+    *rest = at < rest->len ? slice_skip(*rest, at + 1) : slice_of(rest->ptr + rest->len, 0);
+    return before;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct slice slice_trim(struct slice s)
+{
+    while (s.len > 0 && is_blank(s.ptr[0]))
+        s = slice_skip(s, 1);
+    while (s.len > 0 && is_blank(s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+bool slice_to_u64(struct slice s, uint64_t *out_number)
+{
+    uint64_t number = 0;
+
+    if (s.len == 0)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '9')
+            return false;
+        if (__builtin_mul_overflow(number, 10u, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(s.ptr[i] - '0'), &number))
+            return false;
+    }
+    *out_number = number;
+    return true;
+}
+
+char *slice_to_string(struct slice s, char *text, size_t size)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+
+    if (len > 0)
+        memcpy(text, s.ptr, len);
+    text[len] = '\0';
+    return text;
+}
+
+char *slice_dup(struct slice s)
+{
+    return slice_to_string(s, mem_alloc(s.len + 1), s.len + 1);
+}

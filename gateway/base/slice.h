@@ -1,0 +1,89 @@
+/* base/slice.h — borrowed bytes: a pointer and a length, never NUL-terminated, never freed through the slice. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+struct slice {
+    const char *ptr;
+    size_t len;
+};
+
+#define SLICE(literal) ((struct slice){ .ptr = "" literal, .len = sizeof(literal) - 1 })
+#define SLICE_EMPTY ((struct slice){ .ptr = "", .len = 0 })
+
+/* For printf: printf("%.*s", SLICE_ARGS(s)). */
+#define SLICE_ARGS(s) ((int)(s).len), ((s).ptr)
+
+static inline struct slice slice_of(const void *ptr, size_t len)
+{
+    return (struct slice){ .ptr = ptr, .len = len };
+}
+
+/* NULL gives the empty slice. */
+static inline struct slice slice_from_string(const char *text)
+{
+    return text != NULL ? slice_of(text, strlen(text)) : SLICE_EMPTY;
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+/* ASCII letters compare without case. */
+static inline bool slice_equal_nocase(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline bool slice_starts_with(struct slice s, struct slice prefix)
+{
+    return s.len >= prefix.len && memcmp(s.ptr, prefix.ptr, prefix.len) == 0;
+}
+
+static inline bool slice_starts_with_nocase(struct slice s, struct slice prefix)
+{
+    return s.len >= prefix.len && strncasecmp(s.ptr, prefix.ptr, prefix.len) == 0;
+}
+
+static inline bool slice_ends_with(struct slice s, struct slice suffix)
+{
+    return s.len >= suffix.len && memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
+}
+
+/* The rest after `count` bytes; `count` may not be larger than the slice. */
+static inline struct slice slice_skip(struct slice s, size_t count)
+{
+    return slice_of(s.ptr + count, s.len - count);
+}
+
+static inline struct slice slice_first(struct slice s, size_t count)
+{
+    return slice_of(s.ptr, s.len < count ? s.len : count);
+}
+
+/* Compares in a time that depends on the lengths only; for secrets. */
+bool slice_equal_secret(struct slice a, struct slice b);
+
+/* Offset of the first `byte`, or the slice's length. */
+size_t slice_find(struct slice s, char byte);
+
+/* Cuts `*rest` at the first `separator`: returns what stands before it, leaves what stands after it (empty when there
+ * is none). */
+struct slice slice_cut(struct slice *rest, char separator);
+
+/* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
+struct slice slice_trim(struct slice s);
+
+/* Decimal digits only, no sign, no blank, no overflow. */
+bool slice_to_u64(struct slice s, uint64_t *out_number);
+
+/* Copies, cuts to `size - 1` bytes, and ends with NUL. Returns `text`. */
+char *slice_to_string(struct slice s, char *text, size_t size);
+
+/* Returns an owned NUL-terminated copy; free with mem_free. */
+char *slice_dup(struct slice s);

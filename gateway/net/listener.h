@@ -1,0 +1,31 @@
+/* net/listener.h — one bound port of one worker: bind with SO_REUSEPORT, accept in small batches, pause at the limit. */
+#pragma once
+
+#include "net/conn.h"
+
+struct listener;
+
+struct listener_options {
+    struct address address;
+    struct tls_context *tls;       /* NULL: clear; borrowed */
+    uint64_t handshake_timeout_ms;
+    size_t max_conns;              /* of this listener; accepting stops there, resumes at 95 % */
+    int inherited_fd;              /* ≥ 0: a listening socket from outside (takes it); -1: bind one */
+    bool reuse_port;
+};
+
+/* `on_conn` takes the conn (its on_open is still to come) and must call listener_conn_closed() when it is gone.
+ * Errors: SYSTEM (already logged with the address and errno). */
+typedef void listener_conn_fn(void *owner, struct conn *conn);
+MUST_CHECK enum status listener_create(struct loop *loop, const struct listener_options *options,
+                                       listener_conn_fn *on_conn, void *owner,
+                                       struct listener **out_listener);
+void listener_destroy(struct listener **listener);
+
+void listener_stop(struct listener *listener); /* closes the socket; open conns live on */
+void listener_conn_closed(struct listener *listener);
+
+/* The bound address, with the real port when 0 was asked for. */
+const struct address *listener_address(const struct listener *listener);
+int listener_fd(const struct listener *listener);
+size_t listener_conn_count(const struct listener *listener);

@@ -1,0 +1,45 @@
+/* net/loop.h — one event loop: readiness of file descriptors, timers, end-of-turn tasks, messages from other threads.
+ * One per worker; everything but loop_post() and loop_stop() belongs to the thread that runs it.
+ *
+ * A turn: wait (epoll, no longer than the next timer) → callbacks of ready descriptors → messages → timers → tasks,
+ * until no task is left. Conns gather what they write in tasks, so that one turn ends in one write per conn. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/status.h"
+
+struct loop;
+
+/* Returns owned. Errors: SYSTEM. */
+MUST_CHECK enum status loop_create(struct loop **out_loop);
+
+/* The watches and timers on it must be gone. Sets *loop to NULL; *loop may already be NULL. */
+void loop_destroy(struct loop **loop);
+
+/* Runs turns until loop_stop(). */
+void loop_run(struct loop *loop);
+
+/* Runs one turn, waiting at most `wait_ms` for something to happen. */
+void loop_turn(struct loop *loop, int wait_ms);
+
+/* From any thread: loop_run() returns after the current turn. */
+void loop_stop(struct loop *loop);
+
+/* From any thread: `run(arg)` happens on the loop's thread, in the order of posting. */
+void loop_post(struct loop *loop, void (*run)(void *arg), void *arg);
+
+/* Borrowed; fresh since the start of this turn. */
+const struct clock *loop_clock(const struct loop *loop);
+
+/* Work put off to the end of this turn. Embedded in its owner; init before use, cancel before the owner goes. */
+struct task;
+typedef void task_fn(struct task *task);
+struct task {
+    struct list link;
+    task_fn *run;
+};
+void task_init(struct task *task, task_fn *run);
+void task_defer(struct loop *loop, struct task *task);      /* harmless when it waits already */
+void task_defer_next(struct loop *loop, struct task *task); /* at the end of the next turn, which then does not wait */
+void task_cancel(struct task *task);                        /* harmless when it does not wait */
