@@ -7,14 +7,15 @@ struct listener;
 
 struct listener_options {
     struct address address;
-    struct tls_context *tls;       /* NULL: clear; borrowed */
+    struct tls_context *tls;       /* NULL: clear; the listener takes a reference of its own */
     uint64_t handshake_timeout_ms;
     size_t max_conns;              /* of this listener; accepting stops there, resumes at 95 % */
     int inherited_fd;              /* ≥ 0: a listening socket from outside (takes it); -1: bind one */
-    bool reuse_port;
+    bool reuse_port;               /* not for Unix sockets: workers share one through dup() and inherited_fd */
 };
 
-/* `on_conn` takes the conn (its on_open is still to come) and must call listener_conn_closed() when it is gone.
+/* `on_conn` takes the conn (its on_open is still to come) and must call listener_conn_closed() when it is gone; it may
+ * stop the listener, not destroy it.
  * Errors: SYSTEM (already logged with the address and errno). */
 typedef void listener_conn_fn(void *owner, struct conn *conn);
 MUST_CHECK enum status listener_create(struct loop *loop, const struct listener_options *options,
@@ -23,6 +24,9 @@ MUST_CHECK enum status listener_create(struct loop *loop, const struct listener_
 void listener_destroy(struct listener **listener);
 
 void listener_stop(struct listener *listener); /* closes the socket; open conns live on */
+
+/* For conns accepted from now on (reload); takes a reference of its own. */
+void listener_set_tls(struct listener *listener, struct tls_context *tls);
 void listener_conn_closed(struct listener *listener);
 
 /* The bound address, with the real port when 0 was asked for. */

@@ -1,0 +1,195 @@
+/* net/conn.c — how a conn over a socket comes to be: connect or accept, then what its kind adds
+ * (TLS: the handshake), then on_open, exactly once; one deadline covers all of it. Afterwards
+ * events go to the kind.
+ *
+ *     CONNECTING ──▶ OPENING ──▶ OPEN
+ *          └────────────┴──────▶ FAILED     (on_open tells why; the owner then destroys the conn)
+ */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/conn_socket.h"
+
+void conn_destroy(struct conn **conn)
+{
+    struct conn *c = *conn;
+
+    if (c == NULL)
+        return;
+    *conn = NULL;
+    c->ops->destroy(c);
+}
+
+static void report(struct task *task)
+{
+    struct conn_socket *s = CONTAINER_OF(task, struct conn_socket, report);
+    enum status status = s->open_status;
+
+    s->state = status == STATUS_OK ? CONN_OPEN : CONN_FAILED;
+    if (status == STATUS_OK) {
+        socklen_t len = sizeof(s->conn.local.storage);
+
+        if (getsockname(s->fd, (struct sockaddr *)&s->conn.local.storage, &len) == 0)
+            s->conn.local.len = len;
+        watch_read(s->watch, s->read_wanted && !s->ended);
+        if (s->write_wanted)
+            watch_write(s->watch);
+        if (s->kind->on_open != NULL)
+            s->kind->on_open(s);
+    }
+    if (s->conn.events != NULL)
+        s->conn.events->on_open(s->conn.owner, status);
+}
+
+void conn_socket_opened(struct conn_socket *socket, enum status status)
+{
+    timer_cancel(&socket->deadline);
+    socket->open_status = status;
+    if (socket->watch != NULL)
+        watch_read(socket->watch, false);
+    task_defer(socket->conn.loop, &socket->report);
+}
+
+enum status conn_socket_end(struct conn_socket *socket, enum status status)
+{
+    socket->ended = true;
+    if (socket->watch != NULL)
+        watch_read(socket->watch, false);
+    return status;
+}
+
+static void on_deadline(struct timer *timer)
+{
+    conn_socket_opened(CONTAINER_OF(timer, struct conn_socket, deadline), STATUS_AGENT_TIMED_OUT);
+}
+
+static void on_readable(void *owner)
+{
+    struct conn_socket *s = owner;
+
+    s->kind->on_readable(s);
+}
+
+static void finish_connect(struct conn_socket *s)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1 || error != 0) {
+        conn_socket_opened(s,
+                           error == ETIMEDOUT ? STATUS_AGENT_TIMED_OUT : STATUS_AGENT_UNREACHABLE);
+        return;
+    }
+    s->state = CONN_OPENING;
+    s->kind->on_connected(s);
+}
+
+static void on_writable(void *owner)
+{
+    struct conn_socket *s = owner;
+
+    if (s->state == CONN_FAILED || list_is_linked(&s->report.link))
+        return; /* asked for before it failed */
+    if (s->state == CONN_CONNECTING)
+        finish_connect(s);
+    else
+        s->kind->on_writable(s);
+}
+
+static const struct watch_events socket_events = {
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+};
+
+void conn_socket_init(struct conn_socket *socket, const struct conn_socket_kind *kind,
+                      struct loop *loop, int fd)
+{
+    socket->conn.ops = &kind->ops;
+    socket->conn.loop = loop;
+    socket->kind = kind;
+    socket->fd = fd;
+    if (fd >= 0)
+        socket->watch = watch_create(loop, fd, &socket_events, socket);
+    timer_init(&socket->deadline, loop, on_deadline);
+    task_init(&socket->report, report);
+}
+
+void conn_socket_deinit(struct conn_socket *socket)
+{
+    timer_cancel(&socket->deadline);
+    task_cancel(&socket->report);
+    watch_destroy(&socket->watch);
+}
+
+static struct conn_socket *socket_create(struct loop *loop, struct tls_context *tls,
+                                         struct slice server_name, bool is_server, int fd)
+{
+    ENSURE(tls == NULL);
+    (void)server_name;
+    (void)is_server;
+
+    struct conn_socket *s = mem_zeroed(sizeof(*s));
+
+    conn_socket_init(s, &conn_tcp_kind, loop, fd);
+    return s;
+}
+
+/* Starts to connect. Returns 0 or an errno. */
+static int connect_to(const struct address *to, int *out_fd)
+{
+    int family = to->storage.ss_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+
+    *out_fd = fd;
+    if (fd == -1)
+        return errno;
+    if (family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+
+    int result;
+
+    do
+        result = connect(fd, (const struct sockaddr *)&to->storage, to->len);
+    while (result == -1 && errno == EINTR);
+    return result == 0 || errno == EINPROGRESS || errno == EALREADY ? 0 : errno;
+}
+
+struct conn *conn_connect_start(struct loop *loop, const struct address *to,
+                                const struct conn_connect_options *options,
+                                const struct conn_events *events, void *owner)
+{
+    int fd;
+    int error = connect_to(to, &fd);
+    struct conn_socket *s = socket_create(loop, options->tls, options->server_name, false, fd);
+
+    s->conn.peer = *to;
+    conn_set_owner(&s->conn, events, owner);
+    if (error == 0) {
+        watch_write(
+            s->watch); /* also when it is connected already: on_open must wait for a later turn */
+        timer_arm(&s->deadline, options->timeout_ms);
+    } else {
+        s->open_status = STATUS_AGENT_UNREACHABLE;
+        task_defer_next(loop, &s->report);
+    }
+    return &s->conn;
+}
+
+struct conn *conn_accepted(struct loop *loop, int fd, const struct address *peer,
+                           struct tls_context *tls, uint64_t handshake_timeout_ms)
+{
+    struct conn_socket *s = socket_create(loop, tls, SLICE_EMPTY, true, fd);
+
+    s->conn.peer = *peer;
+    s->state = CONN_OPENING;
+    if (tls != NULL)
+        timer_arm(&s->deadline, handshake_timeout_ms);
+    s->kind->on_connected(s);
+    return &s->conn;
+}

@@ -1,0 +1,279 @@
+/* net/listener.c — one listening socket. A wake accepts at most 16 conns, so that a storm of
+ * newcomers does not starve the conns that exist. Two pauses keep a full house from spinning: at
+ * max_conns until 5 % have gone, and 100 ms when the process is out of descriptors or memory. */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/timer.h"
+#include "net/tls_context.h"
+#include "net/watch.h"
+
+enum { ACCEPT_BATCH = 16, BACKLOG = 4096, EXHAUSTED_PAUSE_MS = 100, EXHAUSTED_LOG_MS = 10000 };
+
+struct listener {
+    struct loop *loop;
+    struct address address;
+    struct tls_context *tls;
+    uint64_t handshake_timeout_ms;
+    size_t max_conns;
+    size_t conn_count;
+    listener_conn_fn *on_conn;
+    void *owner;
+    struct watch *watch; /* NULL once stopped */
+    struct timer pause;
+    uint64_t exhausted_logged_ms;
+    bool is_full;
+};
+
+static void read_when_allowed(struct listener *l)
+{
+    if (l->watch != NULL)
+        watch_read(l->watch, !l->is_full && !timer_is_armed(&l->pause));
+}
+
+static void on_pause_over(struct timer *timer)
+{
+    read_when_allowed(CONTAINER_OF(timer, struct listener, pause));
+}
+
+static void pause_exhausted(struct listener *l, int error)
+{
+    uint64_t now_ms = loop_clock(l->loop)->now_ms;
+
+    if (l->exhausted_logged_ms == 0 || now_ms - l->exhausted_logged_ms >= EXHAUSTED_LOG_MS) {
+        char text[ADDRESS_TEXT_BYTES];
+
+        l->exhausted_logged_ms = now_ms;
+        log_error("listener: cannot accept, pausing address=%s error=\"%s\"",
+                  address_text(&l->address, text), strerror(error));
+    }
+    timer_arm(&l->pause, EXHAUSTED_PAUSE_MS);
+    read_when_allowed(l);
+}
+
+/* Dual-stack sockets show IPv4 peers as IPv4-mapped: everybody else sees plain IPv4. */
+static void unmap(struct address *address)
+{
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&address->storage;
+    struct sockaddr_in v4 = { .sin_family = AF_INET };
+
+    if (v6->sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        return;
+    v4.sin_port = v6->sin6_port;
+    memcpy(&v4.sin_addr, v6->sin6_addr.s6_addr + 12, 4);
+    *address = (struct address){ .len = sizeof(v4) };
+    memcpy(&address->storage, &v4, sizeof(v4));
+}
+
+/* Returns the errno that ends this batch, or 0. */
+static int accept_one(struct listener *l)
+{
+    struct address peer = { .len = sizeof(peer.storage) };
+    int fd = accept4(watch_fd(l->watch), (struct sockaddr *)&peer.storage, &peer.len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd == -1)
+        return errno;
+    if (peer.len < sizeof(peer.storage.ss_family)) { /* an unnamed Unix socket */
+        peer.storage.ss_family = AF_UNIX;
+        peer.len = sizeof(peer.storage.ss_family);
+    }
+    unmap(&peer);
+    l->conn_count++;
+    if (l->conn_count >= l->max_conns)
+        l->is_full = true;
+    l->on_conn(l->owner, conn_accepted(l->loop, fd, &peer, l->tls, l->handshake_timeout_ms));
+    return 0;
+}
+
+static void on_readable(void *owner)
+{
+    struct listener *l = owner;
+
+    for (unsigned i = 0; i < ACCEPT_BATCH && !l->is_full && l->watch != NULL; i++) {
+        int error = accept_one(l);
+
+        if (error == EAGAIN)
+            break;
+        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+            pause_exhausted(l, error);
+            break;
+        }
+        /* All else concerns the one newcomer: ECONNABORTED, EPERM of a firewall, EINTR … */
+    }
+    read_when_allowed(l);
+}
+
+static const struct watch_events listener_events = { .on_readable = on_readable };
+
+/* A socket file that nobody listens on is left over from a process that died. */
+static void unlink_stale(const struct address *address)
+{
+    const char *path = ((const struct sockaddr_un *)(const void *)&address->storage)->sun_path;
+    struct stat info;
+
+    if (lstat(path, &info) == -1 || !S_ISSOCK(info.st_mode))
+        return;
+
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd == -1)
+        return;
+    if (connect(fd, (const struct sockaddr *)&address->storage, address->len) == -1 &&
+        errno == ECONNREFUSED)
+        (void)unlink(path);
+    close(fd);
+}
+
+/* "*:80" on a machine without IPv6 means any IPv4. */
+static int open_socket(struct address *address)
+{
+    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd = socket(address->storage.ss_family, type, 0);
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address->storage;
+
+    if (fd == -1 && errno == EAFNOSUPPORT && v6->sin6_family == AF_INET6 &&
+        IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr)) {
+        uint16_t port = address_port(address);
+
+        ENSURE(address_parse(SLICE("0.0.0.0:0"), address) == STATUS_OK);
+        address_set_port(address, port);
+        fd = socket(AF_INET, type, 0);
+    }
+    return fd;
+}
+
+/* Returns 0 or an errno. */
+static int bind_and_listen(struct listener *l, int fd, bool reuse_port)
+{
+    bool is_unix = l->address.storage.ss_family == AF_UNIX;
+    int on = 1, off = 0;
+
+    if (is_unix)
+        unlink_stale(&l->address);
+    else
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (l->address.storage.ss_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+    if (reuse_port && !is_unix && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == -1)
+        return errno;
+    if (bind(fd, (const struct sockaddr *)&l->address.storage, l->address.len) == -1 ||
+        listen(fd, BACKLOG) == -1)
+        return errno;
+    return 0;
+}
+
+static enum status listener_open(struct listener *l, const struct listener_options *options)
+{
+    int fd = options->inherited_fd;
+    int error = 0, on = 1;
+
+    if (fd < 0) {
+        fd = open_socket(&l->address);
+        error = fd == -1 ? errno : bind_and_listen(l, fd, options->reuse_port);
+    }
+    if (error != 0) {
+        char text[ADDRESS_TEXT_BYTES];
+
+        log_error("listener: cannot listen address=%s error=\"%s\"",
+                  address_text(&l->address, text), strerror(error));
+        if (fd >= 0)
+            close(fd);
+        return STATUS_SYSTEM;
+    }
+    l->watch = watch_create(l->loop, fd, &listener_events, l);
+
+    socklen_t len = sizeof(l->address.storage);
+
+    if (getsockname(fd, (struct sockaddr *)&l->address.storage, &len) == 0)
+        l->address.len = len;
+    if (l->address.storage.ss_family != AF_UNIX) /* what it accepts inherits this */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    read_when_allowed(l);
+    return STATUS_OK;
+}
+
+enum status listener_create(struct loop *loop, const struct listener_options *options,
+                            listener_conn_fn *on_conn, void *owner, struct listener **out_listener)
+{
+    struct listener *l = mem_zeroed(sizeof(*l));
+
+    ENSURE(options->max_conns > 0);
+    l->loop = loop;
+    l->address = options->address;
+    l->tls = options->tls != NULL ? tls_context_ref(options->tls) : NULL;
+    l->handshake_timeout_ms = options->handshake_timeout_ms;
+    l->max_conns = options->max_conns;
+    l->on_conn = on_conn;
+    l->owner = owner;
+    timer_init(&l->pause, loop, on_pause_over);
+
+    enum status status = listener_open(l, options);
+
+    if (status == STATUS_OK)
+        *out_listener = l;
+    else
+        listener_destroy(&l);
+    return status;
+}
+
+void listener_destroy(struct listener **listener)
+{
+    struct listener *l = *listener;
+
+    if (l == NULL)
+        return;
+    listener_stop(l);
+    tls_context_unref(&l->tls);
+    mem_free(l);
+    *listener = NULL;
+}
+
+void listener_stop(struct listener *listener)
+{
+    timer_cancel(&listener->pause);
+    watch_destroy(&listener->watch);
+}
+
+void listener_set_tls(struct listener *listener, struct tls_context *tls)
+{
+    struct tls_context *old = listener->tls;
+
+    listener->tls = tls != NULL ? tls_context_ref(tls) : NULL;
+    tls_context_unref(&old);
+}
+
+void listener_conn_closed(struct listener *listener)
+{
+    ENSURE(listener->conn_count > 0);
+    listener->conn_count--;
+    if (listener->is_full &&
+        listener->conn_count <= listener->max_conns - (listener->max_conns + 19) / 20) {
+        listener->is_full = false;
+        read_when_allowed(listener);
+    }
+}
+
+const struct address *listener_address(const struct listener *listener)
+{
+    return &listener->address;
+}
+
+int listener_fd(const struct listener *listener)
+{
+    return listener->watch != NULL ? watch_fd(listener->watch) : -1;
+}
+
+size_t listener_conn_count(const struct listener *listener)
+{
+    return listener->conn_count;
+}

@@ -1,0 +1,46 @@
+/* net/loop_internal.h — what the files of net/ know about a loop and nobody else does. */
+#pragma once
+
+#include "base/buf.h"
+#include "net/loop.h"
+#include "net/timer_wheel.h"
+
+struct st_h2o_evloop_t;
+
+struct st_h2o_evloop_t *loop_evloop(struct loop *loop);
+struct timer_wheel *loop_timers(struct loop *loop);
+
+/* First thing in every callback of a descriptor: the wait is over, so the clock is refreshed, once
+ * in a turn. */
+void loop_woke(struct loop *loop);
+
+/* Watches count themselves, so that loop_destroy() can tell that all are gone. */
+void loop_count_watch(struct loop *loop, int difference);
+
+/* Bytes that live inside one callback only: callers leave it empty (buf_clear). */
+struct buf *loop_scratch(struct loop *loop);
+
+/* Something that lives on the loop with no owner (a lingering conn, a name lookup): loop_destroy()
+ * ends it. */
+struct resident {
+    struct list link;
+    void (*end)(struct resident *resident);
+};
+void loop_add_resident(struct loop *loop, struct resident *resident);
+void loop_remove_resident(struct resident *resident);
+
+/* A message whose memory is the sender's own: `run` gets it on the loop's thread, or `drop` in
+ * loop_destroy(). */
+struct message {
+    struct list link;
+    void (*run)(struct message *message);
+    void (*drop)(struct message *message);
+};
+void loop_post_message(struct loop *loop, struct message *message);
+
+/* The lookups of name_lookup.c that wait for a thread, and how many have one. */
+struct lookup_queue {
+    struct list waiting;
+    unsigned running_count;
+};
+struct lookup_queue *loop_lookups(struct loop *loop);
