@@ -1,4 +1,5 @@
-/* auth/principal.h — who is asking: what a verified token says. Immutable; reference counted within one worker. */
+/* auth/principal.h — who is asking: what a verified token says. Immutable; reference counted within
+ * one worker. */
 #pragma once
 
 #include "base/slice.h"
@@ -18,5 +19,8 @@ struct principal {
     size_t ref_count;
 };
 
+/* Returns owned: a copy of `from` and its texts, with one reference. */
+struct principal *principal_create(const struct principal *from);
 struct principal *principal_ref(struct principal *principal);
-void principal_unref(struct principal **principal); /* sets *principal to NULL; may already be NULL */
+void principal_unref(
+    struct principal **principal); /* sets *principal to NULL; may already be NULL */
