@@ -24,6 +24,18 @@ struct server_codec {
     void *on_closed_arg;
 };
 
+/* For h1_codec_create and h2_codec_create, on a zeroed codec: sets ops, server, conn, and the facts of the link (peer,
+ * TLS, serial; the version is the codec's own to set). */
+void server_codec_init(struct server_codec *codec, const struct server_codec_ops *ops,
+                       struct http_server *server, struct conn *conn);
+
+/* When the codec's memory goes, which may be after ops->destroy(): the link must live until the last exchange is
+ * released. Does not touch the server, nor the conn. */
+static inline void server_codec_deinit(struct server_codec *codec)
+{
+    exchange_link_deinit(&codec->link);
+}
+
 struct server_codec *h1_codec_create(struct http_server *server, struct conn *conn);
 struct server_codec *h2_codec_create(struct http_server *server, struct conn *conn);
 void server_codec_closed(struct server_codec *codec);

@@ -105,7 +105,9 @@ void exchange_write(struct exchange *exchange, struct slice bytes);
 /* Ends our direction after what is in `out`. `trailers` may be NULL; its slices must live as long as the exchange. */
 void exchange_end(struct exchange *exchange, const struct fields *trailers);
 
-/* `size_bytes` of delivered input went on: the window opens by as much. */
+/* `size_bytes` of delivered input went on: the window opens by as much. With 0: the owner wants the body of a request
+ * that came with `Expect: 100-continue`; an HTTP/1.1 codec that has sent neither an interim nor a final head yet then
+ * sends 100 (it does so by itself after one second). */
 void exchange_consumed(struct exchange *exchange, size_t size_bytes);
 
 /* Tells the peer, drops what is in `out`, ends both directions. Does nothing on a dead one. */
@@ -113,6 +115,9 @@ void exchange_reset(struct exchange *exchange, enum exchange_reset reason);
 
 /* The owner is done. Sets *exchange to NULL; may already be NULL. */
 void exchange_release(struct exchange **exchange);
+
+/* For codecs, when the connection is gone and its exchanges are released: frees what the owner remembered. */
+void exchange_link_deinit(struct exchange_link *link);
 
 static inline bool exchange_is_finished(const struct exchange *exchange)
 {

@@ -14,6 +14,7 @@ typedef void http_request_fn(void *owner, struct exchange *exchange);
 struct http_server_options {
     const struct http_limits *limits; /* borrowed */
     bool enable_connect_protocol;     /* SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441) */
+    bool allow_connect;               /* plain CONNECT becomes an exchange (guest agents' tunnels); else refused */
     /* Makes the body (JSON) of a refusal that the codec itself must give (400, 414, 431 …); NULL: empty body. Head
      * fields beyond the framing are added by it as well. The exchange has no owner yet. */
     void (*refuse)(void *owner, struct exchange *exchange, enum status status);

@@ -1,0 +1,254 @@
+/* http/message.c — see message.h. Field names are found in a small hash table that is filled before
+ * main(). */
+#include "http/message.h"
+
+#include <arpa/inet.h>
+
+enum { FIELD_SLOTS = 256, FIELDS_FIRST_CAPACITY = 16, HOST_BYTES = 255 };
+
+static const struct slice field_names[FIELD_COUNT] = { [FIELD_OTHER] = { .ptr = "", .len = 0 },
+#define X(id, text) [FIELD_##id] = { .ptr = text, .len = sizeof(text) - 1 },
+                                                       FIELD_TABLE(X)
+#undef X
+};
+
+static unsigned char field_slots[FIELD_SLOTS];
+
+/* Length, first, middle and last byte tell nearly all names of the table apart. */
+static size_t slot_of(struct slice name)
+{
+    size_t hash = name.len * 7;
+
+    hash += (unsigned char)name.ptr[0] * 31u;
+    hash += (unsigned char)name.ptr[name.len / 2] * 17u;
+    hash += (unsigned char)name.ptr[name.len - 1] * 5u;
+    return hash % FIELD_SLOTS;
+}
+
+__attribute__((constructor)) static void fill_field_slots(void)
+{
+    for (unsigned id = FIELD_OTHER + 1; id < FIELD_COUNT; id++) {
+        size_t slot = slot_of(field_names[id]);
+
+        while (field_slots[slot] != FIELD_OTHER)
+            slot = (slot + 1) % FIELD_SLOTS;
+        field_slots[slot] = (unsigned char)id;
+    }
+}
+
+enum field_id field_id_of(struct slice lower_name)
+{
+    if (lower_name.len == 0)
+        return FIELD_OTHER;
+    for (size_t slot = slot_of(lower_name);; slot = (slot + 1) % FIELD_SLOTS) {
+        enum field_id id = field_slots[slot];
+
+        if (id == FIELD_OTHER || slice_equal(field_names[id], lower_name))
+            return id;
+    }
+}
+
+struct slice field_name(enum field_id id)
+{
+    ENSURE(id < FIELD_COUNT);
+    return field_names[id];
+}
+
+static void append(struct fields *fields, struct arena *arena, struct field field)
+{
+    if (fields->count == fields->capacity) {
+        size_t capacity = fields->capacity > 0 ? fields->capacity * 2 : FIELDS_FIRST_CAPACITY;
+        struct field *items = arena_alloc(arena, capacity * sizeof(*items));
+
+        if (fields->count > 0)
+            memcpy(items, fields->items, fields->count * sizeof(*items));
+        fields->items = items;
+        fields->capacity = capacity;
+    }
+    fields->items[fields->count++] = field;
+}
+
+void fields_add(struct fields *fields, struct arena *arena, enum field_id id, struct slice value)
+{
+    append(fields, arena, (struct field){ .name = field_name(id), .value = value, .id = id });
+}
+
+void fields_add_named(struct fields *fields, struct arena *arena, struct slice lower_name,
+                      struct slice value)
+{
+    enum field_id id = field_id_of(lower_name);
+
+    append(fields, arena, (struct field){ .name = lower_name, .value = value, .id = id });
+}
+
+const struct field *fields_find(const struct fields *fields, enum field_id id)
+{
+    for (size_t i = 0; i < fields->count; i++)
+        if (fields->items[i].id == id)
+            return &fields->items[i];
+    return NULL;
+}
+
+struct slice fields_value(const struct fields *fields, enum field_id id)
+{
+    const struct field *field = fields_find(fields, id);
+
+    return field != NULL ? field->value : SLICE_EMPTY;
+}
+
+size_t fields_count_of(const struct fields *fields, enum field_id id)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < fields->count; i++)
+        count += fields->items[i].id == id;
+    return count;
+}
+
+bool field_list_contains(struct slice list, struct slice lower_token)
+{
+    while (list.len > 0)
+        if (slice_equal_nocase(slice_trim(slice_cut(&list, ',')), lower_token))
+            return true;
+    return false;
+}
+
+static bool is_letter_or_digit(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool is_token(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+
+        if (!is_letter_or_digit(c) && c != '-' &&
+            (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+            return false;
+    }
+    return text.len > 0;
+}
+
+bool is_field_value(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return slice_trim(text).len == text.len;
+}
+
+bool field_is_hop_by_hop(enum field_id id)
+{
+    switch (id) {
+    case FIELD_CONNECTION:
+    case FIELD_KEEP_ALIVE:
+    case FIELD_PROXY_CONNECTION:
+    case FIELD_TRANSFER_ENCODING:
+    case FIELD_TE:
+    case FIELD_UPGRADE:
+    case FIELD_HTTP2_SETTINGS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- authority ---- */
+
+/* Letters, digits, hyphens in labels that are not empty. The rest of RFC 3986's reg-name ('%',
+ * sub-delims) names no host that DNS or a certificate could know. */
+static bool is_host_name(struct slice host)
+{
+    size_t label_len = 0;
+
+    for (size_t i = 0; i < host.len; i++) {
+        unsigned char c = (unsigned char)host.ptr[i];
+
+        if (c == '.' && label_len > 0)
+            label_len = 0;
+        else if (is_letter_or_digit(c) || c == '-')
+            label_len++;
+        else
+            return false;
+    }
+    return label_len > 0;
+}
+
+static bool is_ipv6_literal(struct slice host)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (host.len < 4 || host.len - 2 >= sizeof(text) || host.ptr[host.len - 1] != ']' ||
+        memchr(host.ptr, '\0', host.len) != NULL)
+        return false;
+    slice_to_string(slice_of(host.ptr + 1, host.len - 2), text, sizeof(text));
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+struct slice authority_host(struct slice authority)
+{
+    char end = authority.len > 0 && authority.ptr[0] == '[' ? ']' : ':';
+    size_t at = slice_find(authority, end);
+
+    return slice_first(authority, end == ']' ? at + 1 : at);
+}
+
+/* `text` is empty or ":port"; gives 0 when there is none. */
+static bool parse_port(struct slice text, uint64_t *out_port)
+{
+    *out_port = 0;
+    if (text.len == 0)
+        return true;
+    return text.ptr[0] == ':' && text.len <= 6 && slice_to_u64(slice_skip(text, 1), out_port) &&
+           *out_port > 0 && *out_port <= UINT16_MAX;
+}
+
+static uint64_t default_port(struct slice scheme)
+{
+    if (slice_equal(scheme, SLICE("https")))
+        return 443;
+    return slice_equal(scheme, SLICE("http")) ? 80 : 0;
+}
+
+enum status authority_normalize(struct slice authority, struct slice scheme, struct arena *arena,
+                                struct slice *out_authority)
+{
+    if (authority.len == 0 || authority.len > HOST_BYTES)
+        return STATUS_MALFORMED;
+
+    struct slice host = authority_host(authority);
+    bool is_ipv6 = authority.ptr[0] == '[';
+    uint64_t port;
+
+    if (!parse_port(slice_skip(authority, host.len), &port))
+        return STATUS_MALFORMED;
+    if (!is_ipv6 && slice_ends_with(host, SLICE(".")))
+        host.len--;
+    if (is_ipv6 ? !is_ipv6_literal(host) : !is_host_name(host))
+        return STATUS_MALFORMED;
+
+    char *text = arena_bytes(arena, host.len + sizeof(":65535"));
+    size_t len = host.len;
+
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        text[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    if (port != 0 && port != default_port(scheme)) {
+        char digits[5];
+        size_t count = 0;
+
+        for (uint64_t rest = port; rest > 0; rest /= 10)
+            digits[count++] = (char)('0' + rest % 10);
+        text[len++] = ':';
+        while (count > 0)
+            text[len++] = digits[--count];
+    }
+    *out_authority = slice_of(text, len);
+    return STATUS_OK;
+}
