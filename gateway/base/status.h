@@ -47,6 +47,7 @@
     X(MALFORMED, 400, INVALID_ARGUMENT, "request is malformed")                                    \
     X(METHOD_NOT_ALLOWED, 405, UNIMPLEMENTED, "method is not allowed here")                        \
     X(UNSUPPORTED, 501, UNIMPLEMENTED, "not supported")                                            \
+    X(VERSION_UNSUPPORTED, 505, UNIMPLEMENTED, "HTTP version is not supported")                    \
     X(UNSUPPORTED_MEDIA, 415, INVALID_ARGUMENT, "content type is not supported")                   \
     X(TARGET_TOO_LONG, 414, INVALID_ARGUMENT, "request target is too long")                        \
     X(HEADERS_TOO_LARGE, 431, RESOURCE_EXHAUSTED, "header fields are too large")                   \
