@@ -1,6 +1,7 @@
-/* upstream/upstream_pool.h — leased conns to guest agents, per computer: HTTP/2 multiplexed (one connection, a second when
- * the peer's stream limit is reached) or HTTP/1.1 kept alive. Dials, checks addresses against `allow`, backs off from agents
- * that do not answer, and drops the connections of an old boot. One per worker. */
+/* upstream/upstream_pool.h — leased conns to guest agents, per computer: HTTP/2 multiplexed (one
+ * connection, a second when the peer's stream limit is reached) or HTTP/1.1 kept alive. Dials,
+ * checks addresses against `allow`, backs off from agents that do not answer, and drops the
+ * connections of an old boot. One per worker. */
 #pragma once
 
 #include "base/counter.h"
@@ -20,36 +21,42 @@ struct upstream_target { /* borrowed for the call only */
 };
 
 struct upstream_options {
-    const struct http_limits *limits;  /* borrowed */
-    const struct network *allow;       /* copied; an address outside is ROUTE_REFUSED. Loopback, link-local and metadata
-                                        * addresses must be listed by networks that lie inside their blocks */
+    const struct http_limits *limits; /* borrowed */
+    const struct network
+        *allow; /* copied; an address outside is ROUTE_REFUSED. Loopback, link-local and metadata
+                 * addresses must be listed by networks that lie inside their blocks */
     size_t allow_count;
-    size_t h2_conns;                   /* 2 per computer */
-    size_t h1_conns;                   /* 256 per computer */
-    size_t pending;                    /* 64 waiting requests per computer: then AGENT_BUSY */
-    uint64_t pending_ms;               /* 3 s: then AGENT_BUSY */
-    uint64_t connect_ms;               /* 3 s, preface (first SETTINGS of the peer) included */
-    uint64_t idle_ms;                  /* 60 s: a connection with no stream closes */
+    size_t h2_conns;     /* 2 per computer */
+    size_t h1_conns;     /* 256 per computer */
+    size_t pending;      /* 64 waiting requests per computer: then AGENT_BUSY */
+    uint64_t pending_ms; /* 3 s: then AGENT_BUSY */
+    uint64_t connect_ms; /* 3 s, preface (first SETTINGS of the peer) included */
+    uint64_t idle_ms;    /* 60 s: a connection with no stream closes */
     uint64_t backoff_min_ms, backoff_max_ms; /* 1 s – 30 s after 5 failures in a row: fail fast */
     unsigned backoff_failures;
 };
 
 struct upstream_counters {
-    struct counter connects, connect_failures, refused_addresses, reuses, goaways, lost, busy, backoffs;
+    struct counter connects, connect_failures, refused_addresses, reuses, goaways, lost, busy,
+        backoffs;
     struct counter conns_open, streams_open; /* gauges */
 };
 
-struct upstream_pool *upstream_pool_create(struct loop *loop, const struct upstream_options *options);
+struct upstream_pool *upstream_pool_create(struct loop *loop,
+                                           const struct upstream_options *options);
 /* Exchanges that are still open get on_reset(RESET_LOST). */
 void upstream_pool_destroy(struct upstream_pool **pool);
 
-/* A client with room for one more exchange right now, to be used before returning to the loop; NULL: none (wait for one).
- * A target with another boot, agent, protocol or TLS than before drops the old connections (their exchanges are LOST). */
-struct http_client *upstream_pool_take(struct upstream_pool *pool, const struct upstream_target *target);
+/* A client with room for one more exchange right now, to be used before returning to the loop;
+ * NULL: none (wait for one). A target with another boot, agent, protocol or TLS than before drops
+ * the old connections (their exchanges are LOST). */
+struct http_client *upstream_pool_take(struct upstream_pool *pool,
+                                       const struct upstream_target *target);
 
 /* Exactly one of these follows:
- *  - on_ready runs once, on a later turn: OK with a client to be used before on_ready returns; or ROUTE_REFUSED,
- *    AGENT_UNREACHABLE, AGENT_TIMED_OUT, AGENT_BUSY, AGENT_PROTOCOL, SYSTEM. In all of these nothing was sent;
+ *  - on_ready runs once, on a later turn: OK with a client to be used before on_ready returns; or
+ * ROUTE_REFUSED, AGENT_UNREACHABLE, AGENT_TIMED_OUT, AGENT_BUSY, AGENT_PROTOCOL, SYSTEM. In all of
+ * these nothing was sent;
  *  - upstream_wait_cancel() is called, and on_ready never runs. */
 struct upstream_wait;
 typedef void upstream_ready_fn(void *arg, enum status status, struct http_client *client);
