@@ -101,6 +101,9 @@ struct config {
  * and tests, which fill in the rest and then call config_check(). */
 struct config *config_create(void);
 
+/* Checks and opens, as config_load() does after reading. Errors: CONFIG_INVALID. */
+MUST_CHECK enum status config_finish(struct config *config, struct buf *out_error);
+
 /* Reads, checks, opens. `out_error` gets one line. Errors: CONFIG_INVALID. */
 MUST_CHECK enum status config_load(const char *file, struct buf *out_error,
                                    struct config **out_config);

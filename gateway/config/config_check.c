@@ -262,3 +262,10 @@ enum status config_check(const struct config_reading *reading)
         fill_options(reading->config);
     return status;
 }
+
+enum status config_finish(struct config *config, struct buf *out_error)
+{
+    struct config_reading reading = { config, NULL, out_error };
+
+    return config_check(&reading);
+}

@@ -40,7 +40,7 @@ enum status config_wrong(const struct config_reading *reading, struct config_mar
 
 struct config_mark config_mark_of(const struct config_reading *reading, const char *path)
 {
-    for (size_t i = 0; i < config_schema_count; i++) {
+    for (size_t i = 0; reading->marks != NULL && i < config_schema_count; i++) {
         if (strcmp(config_schema[i].path, path) == 0)
             return reading->marks[i];
     }

@@ -1,0 +1,47 @@
+# Thin: every target is one or two commands that can be typed by hand.
+.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench bench-quick fmt lint fuzz clean
+.DEFAULT_GOAL := build
+
+JOBS ?= $(shell nproc)
+
+deps:
+	@docker/install-packages.sh build run demo
+
+deps-test: deps
+	@docker/install-packages.sh test
+	@cd tests && if ! cmp -s package-lock.json node_modules/.lock-installed; then npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.lock-installed; fi
+
+deps-bench: deps
+	@docker/install-packages.sh bench
+
+build: deps
+	@test -f build/build.ninja || cmake --preset release >/dev/null
+	@cmake --build build -j $(JOBS) --target exec-gateway guest-agent
+
+demo: build
+	@conf/demo/demo.sh
+
+test: deps-test lint test-release test-asan
+
+test-release:
+	@cmake --preset release >/dev/null && cmake --build build -j $(JOBS)
+	@ctest --test-dir build --output-on-failure --no-tests=error -j $(JOBS)
+
+test-asan:
+	@cmake --preset asan >/dev/null && cmake --build build-asan -j $(JOBS)
+	@ctest --test-dir build-asan --output-on-failure --no-tests=error -j $(JOBS)
+
+bench: build deps-bench
+	@bench/run.sh
+
+fmt:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint:
+	@tests/lint/lint.sh
+
+fuzz:
+	@cmake --preset fuzz >/dev/null && cmake --build build-fuzz -j $(JOBS)
+
+clean:
+	@rm -rf build build-*

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Layers, formatting, static analysis, shell syntax. Prints only what is wrong; exit 1 then.
+set -u
+cd "$(dirname "$0")/../.."
+failed=0
+python3 tests/lint/check_layers.py || failed=1
+unformatted=$(git ls-files '*.c' '*.h' | xargs clang-format --dry-run 2>&1 | grep -o '^[^:]*' | sort -u)
+if [ -n "$unformatted" ]; then
+    printf 'not formatted (make fmt):\n%s\n' "$unformatted"
+    failed=1
+fi
+for script in $(git ls-files '*.sh' .ci/run); do
+    bash -n "$script" || failed=1
+done
+[ -f build/compile_commands.json ] || cmake --preset release >/dev/null || exit 1
+git ls-files 'gateway/*.c' 'agent/*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build 2>/dev/null > build/clang-tidy.log || failed=1
+if grep -q 'error:' build/clang-tidy.log; then
+    grep -A3 'error:' build/clang-tidy.log
+    failed=1
+fi
+if [ "$failed" = 0 ]; then echo "lint: clean"; fi
+exit "$failed"
