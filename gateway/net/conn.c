@@ -127,11 +127,10 @@ void conn_socket_deinit(struct conn_socket *socket)
 }
 
 static struct conn_socket *socket_create(struct loop *loop, struct tls_context *tls,
-                                         struct slice server_name, bool is_server, int fd)
+                                         struct slice server_name, int fd)
 {
-    ENSURE(tls == NULL);
-    (void)server_name;
-    (void)is_server;
+    if (tls != NULL)
+        return conn_tls_create(loop, fd, tls, server_name);
 
     struct conn_socket *s = mem_zeroed(sizeof(*s));
 
@@ -166,7 +165,7 @@ struct conn *conn_connect_start(struct loop *loop, const struct address *to,
 {
     int fd;
     int error = connect_to(to, &fd);
-    struct conn_socket *s = socket_create(loop, options->tls, options->server_name, false, fd);
+    struct conn_socket *s = socket_create(loop, options->tls, options->server_name, fd);
 
     s->conn.peer = *to;
     conn_set_owner(&s->conn, events, owner);
@@ -184,7 +183,7 @@ struct conn *conn_connect_start(struct loop *loop, const struct address *to,
 struct conn *conn_accepted(struct loop *loop, int fd, const struct address *peer,
                            struct tls_context *tls, uint64_t handshake_timeout_ms)
 {
-    struct conn_socket *s = socket_create(loop, tls, SLICE_EMPTY, true, fd);
+    struct conn_socket *s = socket_create(loop, tls, SLICE_EMPTY, fd);
 
     s->conn.peer = *peer;
     s->state = CONN_OPENING;

@@ -36,6 +36,11 @@ struct conn_socket {
 
 extern const struct conn_socket_kind conn_tcp_kind;
 
+/* Returns owned by its conn. Takes `fd` (-1 when no socket could be made) and a reference of
+ * `context`; its side is the context's. `server_name` as in struct conn_connect_options. */
+struct conn_socket *conn_tls_create(struct loop *loop, int fd, struct tls_context *context,
+                                    struct slice server_name);
+
 /* Takes `fd`; -1 when no socket could be made. */
 void conn_socket_init(struct conn_socket *socket, const struct conn_socket_kind *kind,
                       struct loop *loop, int fd);
