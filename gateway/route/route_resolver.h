@@ -13,8 +13,8 @@ struct route_resolver_options {
     size_t max_entries;      /* 131072; the least recently used leaves first; watched entries stay */
     uint64_t found_ms;       /* 30 s: then read again, even with the link up (second line of defence) */
     uint64_t missing_ms;     /* 2 s: how long "no such record" is remembered */
-    uint64_t max_stale_ms;   /* 10 min: how old a record may be while the link is down */
-    uint64_t lookup_ms;      /* 2 s: then ROUTE_UNAVAILABLE */
+    uint64_t max_stale_ms;   /* 10 min: how long a record serves after it was last known to be right, link down */
+    uint64_t lookup_ms;      /* 2 s: then ROUTE_UNAVAILABLE; at once when the link is down for longer already */
 };
 
 struct route_resolver_counters {
@@ -28,8 +28,9 @@ struct route_resolver *route_resolver_create(struct loop *loop, struct route_sto
 void route_resolver_destroy(struct route_resolver **resolver);
 
 /* Answers from memory: OK with a reference in *out_record; COMPUTER_UNKNOWN, HOST_UNKNOWN, TOKEN_REVOKED; or AGAIN: ask with
- * route_lookup_start(). While the link is down and a record is older than found_ms it is served stale and read again behind
- * the caller's back. */
+ * route_lookup_start(). A record older than found_ms is served and read again behind the caller's back; while the link is
+ * down, every record that is not known to have changed is served stale. A malformed record is ROUTE_UNAVAILABLE, never a
+ * route; `revoked` of a session is the caller's to look at. */
 MUST_CHECK enum status route_resolver_find(struct route_resolver *resolver, enum record_kind kind,
                                            struct slice id, struct record **out_record);
 
@@ -43,9 +44,12 @@ MUST_CHECK struct route_lookup *route_lookup_start(struct route_resolver *resolv
                                                    route_found_fn *on_found, void *arg);
 void route_lookup_cancel(struct route_lookup **lookup); /* sets *lookup to NULL; may already be NULL */
 
-/* Tells of every later change of one record for as long as the watch stands: on a change the record is read again at once
+/* Lookups that wait are cancelled before the resolver is destroyed; watches that stand then are told nothing any more.
+ *
+ * Tells of every later change of one record for as long as the watch stands: on a change the record is read again at once
  * and `on_change` gets the outcome as in route_found_fn (the record is borrowed here, not the receiver's). ROUTE_UNAVAILABLE is
- * never told: an outage changes nothing. Not called when the new record equals the old one byte for byte. Embedded in its
+ * never told: an outage changes nothing. When the resolver does not know the record at the start of the watch, it is read
+ * and told in any case. Not called when the new record equals the old one byte for byte. Embedded in its
  * owner. on_change may remove any watch. */
 struct record_watch;
 typedef void record_change_fn(struct record_watch *watch, enum status status, const struct record *record);
