@@ -9,6 +9,7 @@ deps:
 
 deps-test: deps
 	@docker/install-packages.sh test
+	@docker/install-node.sh
 	@cd tests && if ! cmp -s package-lock.json node_modules/.lock-installed; then npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.lock-installed; fi
 
 deps-bench: deps
