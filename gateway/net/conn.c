@@ -1,10 +1,11 @@
 /* net/conn.c — how a conn over a socket comes to be: connect or accept, then what its kind adds
- * (TLS: the handshake), then on_open, exactly once; one deadline covers all of it. Afterwards
+ * (TLS: the handshake), then on_open, exactly once; one deadline covers each wait. Afterwards
  * events go to the kind.
  *
- *     CONNECTING ──▶ OPENING ──▶ OPEN
- *          └────────────┴──────▶ FAILED     (on_open tells why; the owner then destroys the conn)
- */
+ *     CONNECTING or ANNOUNCING ──▶ OPENING ──▶ OPEN
+ *                  └──────────────────┴──────▶ FAILED   (on_open tells why; the owner destroys it)
+ *
+ * ANNOUNCING: accepted from a balancer whose PROXY header is still to come. */
 #include "net/conn.h"
 
 #include <errno.h>
@@ -14,6 +15,13 @@
 
 #include "base/mem.h"
 #include "net/conn_socket.h"
+#include "net/proxy_protocol.h"
+
+struct proxy_header {
+    char bytes[PROXY_HEADER_MAX_BYTES];
+    size_t len;
+    uint64_t handshake_timeout_ms; /* 0: no handshake follows */
+};
 
 void conn_destroy(struct conn **conn)
 {
@@ -68,11 +76,76 @@ static void on_deadline(struct timer *timer)
     conn_socket_opened(CONTAINER_OF(timer, struct conn_socket, deadline), STATUS_AGENT_TIMED_OUT);
 }
 
+static void open_accepted(struct conn_socket *s, uint64_t handshake_timeout_ms)
+{
+    s->state = CONN_OPENING;
+    if (handshake_timeout_ms > 0)
+        timer_arm(&s->deadline, handshake_timeout_ms);
+    s->kind->on_connected(s);
+}
+
+/* Takes `count` bytes that were peeked at off the socket. */
+static bool take_peeked(struct conn_socket *s, size_t count)
+{
+    struct proxy_header *header = s->proxy_header;
+
+    header->len += count;
+    return count == 0 ||
+           recv(s->fd, header->bytes + header->len - count, count, 0) == (ssize_t)count;
+}
+
+static void announced(struct conn_socket *s, const struct address *peer)
+{
+    uint64_t handshake_timeout_ms = s->proxy_header->handshake_timeout_ms;
+
+    mem_free(s->proxy_header);
+    s->proxy_header = NULL;
+    timer_cancel(&s->deadline);
+    if (peer->len > 0)
+        s->conn.peer = *peer;
+    open_accepted(s, handshake_timeout_ms);
+}
+
+/* Peeks, so that no byte behind the header is taken; takes what is surely the header's, so that a
+ * peer that pauses within it does not keep the socket readable. */
+static void read_proxy_header(struct conn_socket *s)
+{
+    struct proxy_header *header = s->proxy_header;
+    size_t used = 0;
+    struct address peer;
+    ssize_t count;
+
+    do
+        count =
+            recv(s->fd, header->bytes + header->len, sizeof(header->bytes) - header->len, MSG_PEEK);
+    while (count == -1 && errno == EINTR);
+    if (count == -1 && errno == EAGAIN)
+        return;
+    if (count <= 0) {
+        conn_socket_opened(s, STATUS_AGENT_UNREACHABLE);
+        return;
+    }
+
+    size_t have = header->len + (size_t)count;
+    enum status status = proxy_protocol_parse(slice_of(header->bytes, have), &used, &peer);
+
+    if (status == STATUS_MALFORMED ||
+        !take_peeked(s, (status == STATUS_OK ? used : have) - header->len))
+        conn_socket_opened(s, STATUS_MALFORMED);
+    else if (status == STATUS_OK)
+        announced(s, &peer);
+}
+
 static void on_readable(void *owner)
 {
     struct conn_socket *s = owner;
 
-    s->kind->on_readable(s);
+    if (s->state == CONN_FAILED || list_is_linked(&s->report.link))
+        return;
+    if (s->state == CONN_ANNOUNCING)
+        read_proxy_header(s);
+    else
+        s->kind->on_readable(s);
 }
 
 static void finish_connect(struct conn_socket *s)
@@ -123,6 +196,7 @@ void conn_socket_deinit(struct conn_socket *socket)
 {
     timer_cancel(&socket->deadline);
     task_cancel(&socket->report);
+    mem_free(socket->proxy_header);
     watch_destroy(&socket->watch);
 }
 
@@ -186,9 +260,21 @@ struct conn *conn_accepted(struct loop *loop, int fd, const struct address *peer
     struct conn_socket *s = socket_create(loop, tls, SLICE_EMPTY, fd);
 
     s->conn.peer = *peer;
-    s->state = CONN_OPENING;
-    if (tls != NULL)
-        timer_arm(&s->deadline, handshake_timeout_ms);
-    s->kind->on_connected(s);
+    open_accepted(s, tls != NULL ? handshake_timeout_ms : 0);
+    return &s->conn;
+}
+
+struct conn *conn_accepted_proxied(struct loop *loop, int fd, const struct address *peer,
+                                   struct tls_context *tls, uint64_t handshake_timeout_ms,
+                                   uint64_t header_timeout_ms)
+{
+    struct conn_socket *s = socket_create(loop, tls, SLICE_EMPTY, fd);
+
+    s->conn.peer = *peer;
+    s->state = CONN_ANNOUNCING;
+    s->proxy_header = mem_zeroed(sizeof(*s->proxy_header));
+    s->proxy_header->handshake_timeout_ms = tls != NULL ? handshake_timeout_ms : 0;
+    timer_arm(&s->deadline, header_timeout_ms);
+    watch_read(s->watch, true);
     return &s->conn;
 }

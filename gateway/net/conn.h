@@ -87,7 +87,8 @@ static inline void conn_shutdown(struct conn *conn)
     conn->ops->shutdown(conn);
 }
 
-/* Closes at once; unread input makes the peer see a reset (see conn_linger). Sets *conn to NULL; may already be NULL. */
+/* Closes at once; unread input makes the peer see a reset, and TLS gives what it has sealed (at most 32 KiB) one last
+ * try. To end after a last write: conn_linger(). Sets *conn to NULL; may already be NULL. */
 void conn_destroy(struct conn **conn);
 
 /* Takes the conn. Polite close after an error reply: shutdown, then read and discard for at most 5 s between bytes, 30 s
@@ -108,3 +109,9 @@ struct conn *conn_connect_start(struct loop *loop, const struct address *to,
 /* Server side. Takes `fd` (accepted). In clear, on_open follows on the next task run; over TLS, after the handshake. */
 struct conn *conn_accepted(struct loop *loop, int fd, const struct address *peer,
                            struct tls_context *tls, uint64_t handshake_timeout_ms);
+
+/* The same behind a balancer: first its PROXY header (within `header_timeout_ms`), whose address conn->peer is from then
+ * on. on_open gets MALFORMED for anything else, AGENT_TIMED_OUT or AGENT_UNREACHABLE when it does not come. */
+struct conn *conn_accepted_proxied(struct loop *loop, int fd, const struct address *peer,
+                                   struct tls_context *tls, uint64_t handshake_timeout_ms,
+                                   uint64_t header_timeout_ms);

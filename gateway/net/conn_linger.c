@@ -8,7 +8,7 @@
 
 enum { QUIET_MS = 5000, TOTAL_MS = 30000, TOTAL_BYTES = 1024 * 1024, READ_BYTES = 16 * 1024 };
 
-struct linger {
+struct lingering {
     struct resident resident;
     struct conn *conn;
     struct timer timer;
@@ -16,7 +16,7 @@ struct linger {
     size_t bytes;
 };
 
-static void linger_end(struct linger *l)
+static void linger_end(struct lingering *l)
 {
     timer_cancel(&l->timer);
     loop_remove_resident(&l->resident);
@@ -26,15 +26,15 @@ static void linger_end(struct linger *l)
 
 static void on_loop_end(struct resident *resident)
 {
-    linger_end(CONTAINER_OF(resident, struct linger, resident));
+    linger_end(CONTAINER_OF(resident, struct lingering, resident));
 }
 
 static void on_timer(struct timer *timer)
 {
-    linger_end(CONTAINER_OF(timer, struct linger, timer));
+    linger_end(CONTAINER_OF(timer, struct lingering, timer));
 }
 
-static void wait_for_more(struct linger *l)
+static void wait_for_more(struct lingering *l)
 {
     uint64_t now_ms = loop_clock(l->conn->loop)->now_ms;
     uint64_t left_ms = l->ends_ms > now_ms ? l->ends_ms - now_ms : 0;
@@ -45,7 +45,7 @@ static void wait_for_more(struct linger *l)
 /* One read a call: a peer that floods shares the loop with the others. */
 static void on_readable(void *owner)
 {
-    struct linger *l = owner;
+    struct lingering *l = owner;
     char scrap[READ_BYTES];
     size_t count = 0;
     enum status status = conn_read(l->conn, scrap, sizeof(scrap), &count);
@@ -79,7 +79,7 @@ static const struct conn_events linger_events = {
 void conn_linger(struct conn **conn)
 {
     struct conn *c = *conn;
-    struct linger *l;
+    struct lingering *l;
 
     if (c == NULL)
         return;

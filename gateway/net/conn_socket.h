@@ -18,7 +18,9 @@ struct conn_socket_kind {
     void (*on_writable)(struct conn_socket *socket);
 };
 
-enum conn_socket_state { CONN_CONNECTING, CONN_OPENING, CONN_OPEN, CONN_FAILED };
+enum conn_socket_state { CONN_CONNECTING, CONN_ANNOUNCING, CONN_OPENING, CONN_OPEN, CONN_FAILED };
+
+struct proxy_header; /* in conn.c: what has been read of it, and what comes after it */
 
 struct conn_socket {
     struct conn conn; /* first */
@@ -29,6 +31,7 @@ struct conn_socket {
     struct timer deadline;   /* until on_open */
     struct task report;      /* calls on_open */
     enum status open_status; /* what it says */
+    struct proxy_header *proxy_header; /* NULL but while CONN_ANNOUNCING */
     bool read_wanted;
     bool write_wanted;
     bool ended; /* reading has seen the end or an error: it would be ready for ever */

@@ -17,7 +17,13 @@
 #include "net/tls_context.h"
 #include "net/watch.h"
 
-enum { ACCEPT_BATCH = 16, BACKLOG = 4096, EXHAUSTED_PAUSE_MS = 100, EXHAUSTED_LOG_MS = 10000 };
+enum {
+    ACCEPT_BATCH = 16,
+    BACKLOG = 4096,
+    EXHAUSTED_PAUSE_MS = 100,
+    LOG_AGAIN_MS = 10000,
+    PROXY_HEADER_TIMEOUT_MS = 5000
+};
 
 struct listener {
     struct loop *loop;
@@ -31,6 +37,11 @@ struct listener {
     struct watch *watch; /* NULL once stopped */
     struct timer pause;
     uint64_t exhausted_logged_ms;
+    uint64_t refused_logged_ms;
+    size_t refused_count;
+    struct network *proxy_trusted;
+    size_t proxy_trusted_count;
+    bool proxy_protocol;
     bool is_full;
 };
 
@@ -49,7 +60,7 @@ static void pause_exhausted(struct listener *l, int error)
 {
     uint64_t now_ms = loop_clock(l->loop)->now_ms;
 
-    if (l->exhausted_logged_ms == 0 || now_ms - l->exhausted_logged_ms >= EXHAUSTED_LOG_MS) {
+    if (l->exhausted_logged_ms == 0 || now_ms - l->exhausted_logged_ms >= LOG_AGAIN_MS) {
         char text[ADDRESS_TEXT_BYTES];
 
         l->exhausted_logged_ms = now_ms;
@@ -74,6 +85,41 @@ static void unmap(struct address *address)
     memcpy(&address->storage, &v4, sizeof(v4));
 }
 
+static bool may_announce(const struct listener *l, const struct address *peer)
+{
+    if (peer->storage.ss_family == AF_UNIX)
+        return true;
+    for (size_t i = 0; i < l->proxy_trusted_count; i++) {
+        if (network_contains(&l->proxy_trusted[i], peer))
+            return true;
+    }
+    return false;
+}
+
+static void refuse(struct listener *l, int fd, const struct address *peer)
+{
+    uint64_t now_ms = loop_clock(l->loop)->now_ms;
+
+    close(fd);
+    l->refused_count++;
+    if (l->refused_logged_ms == 0 || now_ms - l->refused_logged_ms >= LOG_AGAIN_MS) {
+        char address[ADDRESS_TEXT_BYTES], host[ADDRESS_TEXT_BYTES];
+
+        l->refused_logged_ms = now_ms;
+        log_warn("listener: not a trusted proxy, closed address=%s peer=%s refused=%zu",
+                 address_text(&l->address, address), address_host_text(peer, host),
+                 l->refused_count);
+    }
+}
+
+static struct conn *conn_of(struct listener *l, int fd, const struct address *peer)
+{
+    if (l->proxy_protocol)
+        return conn_accepted_proxied(l->loop, fd, peer, l->tls, l->handshake_timeout_ms,
+                                     PROXY_HEADER_TIMEOUT_MS);
+    return conn_accepted(l->loop, fd, peer, l->tls, l->handshake_timeout_ms);
+}
+
 /* Returns the errno that ends this batch, or 0. */
 static int accept_one(struct listener *l)
 {
@@ -88,10 +134,14 @@ static int accept_one(struct listener *l)
         peer.len = sizeof(peer.storage.ss_family);
     }
     unmap(&peer);
+    if (l->proxy_protocol && !may_announce(l, &peer)) {
+        refuse(l, fd, &peer);
+        return 0;
+    }
     l->conn_count++;
     if (l->conn_count >= l->max_conns)
         l->is_full = true;
-    l->on_conn(l->owner, conn_accepted(l->loop, fd, &peer, l->tls, l->handshake_timeout_ms));
+    l->on_conn(l->owner, conn_of(l, fd, &peer));
     return 0;
 }
 
@@ -153,18 +203,29 @@ static int open_socket(struct address *address)
 }
 
 /* Returns 0 or an errno. */
+static int bind_unix(const struct address *address, int fd, unsigned mode)
+{
+    const char *path = ((const struct sockaddr_un *)(const void *)&address->storage)->sun_path;
+
+    unlink_stale(address);
+    if (mode != 0 && fchmod(fd, mode) == -1) /* bind() gives the path the mode of the socket */
+        return errno;
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) == -1)
+        return errno;
+    if (mode != 0 && chmod(path, mode) == -1) /* what the umask took away */
+        return errno;
+    return listen(fd, BACKLOG) == -1 ? errno : 0;
+}
+
+/* Returns 0 or an errno. */
 static int bind_and_listen(struct listener *l, int fd, bool reuse_port)
 {
-    bool is_unix = l->address.storage.ss_family == AF_UNIX;
     int on = 1, off = 0;
 
-    if (is_unix)
-        unlink_stale(&l->address);
-    else
-        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (l->address.storage.ss_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    if (reuse_port && !is_unix && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == -1)
+    if (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == -1)
         return errno;
     if (bind(fd, (const struct sockaddr *)&l->address.storage, l->address.len) == -1 ||
         listen(fd, BACKLOG) == -1)
@@ -179,7 +240,12 @@ static enum status listener_open(struct listener *l, const struct listener_optio
 
     if (fd < 0) {
         fd = open_socket(&l->address);
-        error = fd == -1 ? errno : bind_and_listen(l, fd, options->reuse_port);
+        if (fd == -1)
+            error = errno;
+        else if (l->address.storage.ss_family == AF_UNIX)
+            error = bind_unix(&l->address, fd, options->unix_mode);
+        else
+            error = bind_and_listen(l, fd, options->reuse_port);
     }
     if (error != 0) {
         char text[ADDRESS_TEXT_BYTES];
@@ -213,6 +279,13 @@ enum status listener_create(struct loop *loop, const struct listener_options *op
     l->tls = options->tls != NULL ? tls_context_ref(options->tls) : NULL;
     l->handshake_timeout_ms = options->handshake_timeout_ms;
     l->max_conns = options->max_conns;
+    l->proxy_protocol = options->proxy_protocol;
+    l->proxy_trusted_count = options->proxy_trusted_count;
+    if (l->proxy_trusted_count > 0) {
+        size_t size = l->proxy_trusted_count * sizeof(struct network);
+
+        l->proxy_trusted = memcpy(mem_alloc(size), options->proxy_trusted, size);
+    }
     l->on_conn = on_conn;
     l->owner = owner;
     timer_init(&l->pause, loop, on_pause_over);
@@ -234,6 +307,7 @@ void listener_destroy(struct listener **listener)
         return;
     listener_stop(l);
     tls_context_unref(&l->tls);
+    mem_free(l->proxy_trusted);
     mem_free(l);
     *listener = NULL;
 }
@@ -276,4 +350,9 @@ int listener_fd(const struct listener *listener)
 size_t listener_conn_count(const struct listener *listener)
 {
     return listener->conn_count;
+}
+
+size_t listener_refused_count(const struct listener *listener)
+{
+    return listener->refused_count;
 }
