@@ -12,6 +12,20 @@ static const struct slice field_names[FIELD_COUNT] = { [FIELD_OTHER] = { .ptr = 
 #undef X
 };
 
+const unsigned char token_lower_case[256] = {
+    ['!'] = '!', ['#'] = '#', ['$'] = '$', ['%'] = '%', ['&'] = '&', ['\''] = '\'', ['*'] = '*',
+    ['+'] = '+', ['-'] = '-', ['.'] = '.', ['0'] = '0', ['1'] = '1', ['2'] = '2',   ['3'] = '3',
+    ['4'] = '4', ['5'] = '5', ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9',   ['A'] = 'a',
+    ['B'] = 'b', ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f', ['G'] = 'g',   ['H'] = 'h',
+    ['I'] = 'i', ['J'] = 'j', ['K'] = 'k', ['L'] = 'l', ['M'] = 'm', ['N'] = 'n',   ['O'] = 'o',
+    ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r', ['S'] = 's', ['T'] = 't', ['U'] = 'u',   ['V'] = 'v',
+    ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z', ['^'] = '^', ['_'] = '_',   ['`'] = '`',
+    ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f',   ['g'] = 'g',
+    ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm',   ['n'] = 'n',
+    ['o'] = 'o', ['p'] = 'p', ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't',   ['u'] = 'u',
+    ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y', ['z'] = 'z', ['|'] = '|',   ['~'] = '~',
+};
+
 static unsigned char field_slots[FIELD_SLOTS];
 
 /* Length, first, middle and last byte tell nearly all names of the table apart. */
@@ -120,21 +134,27 @@ static bool is_letter_or_digit(unsigned char c)
 
 bool is_token(struct slice text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-
-        if (!is_letter_or_digit(c) && c != '-' &&
-            (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+    for (size_t i = 0; i < text.len; i++)
+        if (token_lower_case[(unsigned char)text.ptr[i]] == 0)
             return false;
-    }
     return text.len > 0;
 }
 
+/* Eight bytes at a time, as values are most of a head. */
 bool is_field_value(struct slice text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    size_t i = 0;
 
+    for (; i + 8 <= text.len; i += 8) {
+        uint64_t word;
+        memcpy(&word, text.ptr + i, 8);
+        uint64_t del = word ^ (ones * 0x7f);
+        if (((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & highs) != 0)
+            break; /* a CTL or HTAB: look closely */
+    }
+    for (; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f)
             return false;
     }

@@ -1,5 +1,6 @@
-/* http/message.h — the head of a request or response in protocol-neutral form (RFC 9110): control data as in HTTP/2
- * (RFC 9113 §8.3), names in lower case, values byte for byte. All slices live in the arena of the exchange. */
+/* http/message.h — the head of a request or response in protocol-neutral form (RFC 9110): control
+ * data as in HTTP/2 (RFC 9113 §8.3), names in lower case, values byte for byte. All slices live in
+ * the arena of the exchange. */
 #pragma once
 
 #include "base/arena.h"
@@ -93,12 +94,15 @@ struct head {
     struct slice method;
     struct slice scheme;
     struct slice authority; /* from :authority or Host, as sent */
-    struct slice target;    /* origin-form: path and query, byte for byte; "*" for OPTIONS; empty for CONNECT */
-    struct slice protocol;  /* extended CONNECT (RFC 8441) or the HTTP/1.1 Upgrade token: "websocket"; else empty */
+    struct slice
+        target; /* origin-form: path and query, byte for byte; "*" for OPTIONS; empty for CONNECT */
+    struct slice protocol; /* extended CONNECT (RFC 8441) or the HTTP/1.1 Upgrade token:
+                              "websocket"; else empty */
     /* responses */
     unsigned status;
     /* both */
-    struct fields fields;   /* without host, :authority and framing (content-length stays, as the field) */
+    struct fields
+        fields; /* without host, :authority and framing (content-length stays, as the field) */
     int64_t content_length; /* CONTENT_LENGTH_UNKNOWN when the field is absent */
 };
 
@@ -118,16 +122,20 @@ size_t fields_count_of(const struct fields *fields, enum field_id id);
 /* Does a comma-separated list value (RFC 9110 §5.6.1) contain `token`, compared without case? */
 bool field_list_contains(struct slice list, struct slice lower_token);
 
+/* The lower case of a byte that may stand in a token, 0 for all others. */
+extern const unsigned char token_lower_case[256];
+
 /* RFC 9110 §5.6.2 token; §5.5 field value (no CTL but HTAB, no blank at the ends checked). */
 bool is_token(struct slice text);
 bool is_field_value(struct slice text);
 
-/* connection, keep-alive, proxy-connection, transfer-encoding, te, trailer, upgrade, http2-settings (RFC 9110 §7.6.1):
- * never forwarded. `trailer` is end-to-end and is not among them. */
+/* connection, keep-alive, proxy-connection, transfer-encoding, te, trailer, upgrade, http2-settings
+ * (RFC 9110 §7.6.1): never forwarded. `trailer` is end-to-end and is not among them. */
 bool field_is_hop_by_hop(enum field_id id);
 
-/* Lower-cases, removes one trailing dot, checks host and port (RFC 3986 §3.2.2; ≤ 255 bytes; no userinfo, no empty label,
- * no '_'), keeps a port other than the scheme's default. Returns MALFORMED or a slice in `arena`. */
+/* Lower-cases, removes one trailing dot, checks host and port (RFC 3986 §3.2.2; ≤ 255 bytes; no
+ * userinfo, no empty label, no '_'), keeps a port other than the scheme's default. Returns
+ * MALFORMED or a slice in `arena`. */
 MUST_CHECK enum status authority_normalize(struct slice authority, struct slice scheme,
                                            struct arena *arena, struct slice *out_authority);
 /* The host of a normalised authority, without port; brackets of IPv6 stay. */
