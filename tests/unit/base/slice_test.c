@@ -1,0 +1,81 @@
+/* tests/unit/base/slice_test.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/slice.h"
+
+static void cut_leaves_what_stands_after_the_separator(void **state)
+{
+    struct slice rest = SLICE("a=b=c");
+
+    (void)state;
+    assert_true(slice_equal(slice_cut(&rest, '='), SLICE("a")));
+    assert_true(slice_equal(rest, SLICE("b=c")));
+    assert_true(slice_equal(slice_cut(&rest, ';'), SLICE("b=c")));
+    assert_int_equal(rest.len, 0);
+    assert_int_equal(slice_cut(&rest, '=').len, 0);
+}
+
+static void numbers_are_digits_alone_and_do_not_overflow(void **state)
+{
+    uint64_t number = 7;
+
+    (void)state;
+    assert_true(slice_to_u64(SLICE("18446744073709551615"), &number));
+    assert_true(number == UINT64_MAX);
+    assert_false(slice_to_u64(SLICE("18446744073709551616"), &number));
+    assert_false(slice_to_u64(SLICE(""), &number));
+    assert_false(slice_to_u64(SLICE("+1"), &number));
+    assert_false(slice_to_u64(SLICE(" 1"), &number));
+    assert_false(slice_to_u64(SLICE("1x"), &number));
+}
+
+static void trim_takes_spaces_and_tabs_only(void **state)
+{
+    (void)state;
+    assert_true(slice_equal(slice_trim(SLICE(" \ta b\t ")), SLICE("a b")));
+    assert_true(slice_equal(slice_trim(SLICE("\r\n")), SLICE("\r\n")));
+    assert_int_equal(slice_trim(SLICE(" \t ")).len, 0);
+}
+
+static void comparisons_respect_length_and_case(void **state)
+{
+    (void)state;
+    assert_true(slice_equal_nocase(SLICE("Host"), SLICE("hOST")));
+    assert_false(slice_equal(SLICE("Host"), SLICE("host")));
+    assert_true(slice_starts_with_nocase(SLICE("Bearer x"), SLICE("bearer ")));
+    assert_false(slice_starts_with(SLICE("ab"), SLICE("abc")));
+    assert_true(slice_ends_with(SLICE("a.b"), SLICE(".b")));
+    assert_true(slice_equal_secret(SLICE("same"), SLICE("same")));
+    assert_false(slice_equal_secret(SLICE("same"), SLICE("samf")));
+    assert_false(slice_equal_secret(SLICE("same"), SLICE("sam")));
+    assert_true(slice_equal(slice_of(NULL, 0), SLICE_EMPTY));
+}
+
+static void copies_end_with_nul_and_fit(void **state)
+{
+    char text[4];
+    char *copy = slice_dup(SLICE("abc"));
+
+    (void)state;
+    assert_string_equal(slice_to_string(SLICE("abcdef"), text, sizeof(text)), "abc");
+    assert_string_equal(copy, "abc");
+    mem_free(copy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cut_leaves_what_stands_after_the_separator),
+        cmocka_unit_test(numbers_are_digits_alone_and_do_not_overflow),
+        cmocka_unit_test(trim_takes_spaces_and_tabs_only),
+        cmocka_unit_test(comparisons_respect_length_and_case),
+        cmocka_unit_test(copies_end_with_nul_and_fit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
