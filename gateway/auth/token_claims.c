@@ -71,7 +71,8 @@ bool token_port_is_valid(struct slice port)
 
     if (slice_to_u64(port, &number))
         return number >= 1 && number <= 65535 && port.ptr[0] != '0';
-    return port.len > 0 && port.len <= LABEL_BYTES && has_only(port, "-");
+    return port.len > 0 && port.len <= LABEL_BYTES && has_only(port, "-") && port.ptr[0] != '-' &&
+           port.ptr[port.len - 1] != '-';
 }
 
 /* Members by which a token would bring its own key, or change what is signed. */

@@ -33,4 +33,4 @@ MUST_CHECK enum status token_claims_parse(struct slice json,
 bool token_id_is_valid(struct slice id);
 bool token_user_is_valid(
     struct slice user); /* up to 256 printable ASCII bytes, no blank at the ends */
-bool token_port_is_valid(struct slice port); /* 1 to 65535, or a label: [A-Za-z0-9-]{1,63} */
+bool token_port_is_valid(struct slice port); /* 1 to 65535, or a DNS label */

@@ -40,7 +40,7 @@ static const char *what_is_wrong(const struct token_claims *claims)
     if (!token_user_is_valid(slice_from_string(claims->user_id)))
         return "user id must be at most 256 printable ASCII characters";
     if (claims->port != NULL && !token_port_is_valid(slice_from_string(claims->port)))
-        return "port must be 1 to 65535 or a label of A-Z a-z 0-9 -";
+        return "port must be 1 to 65535 or a DNS label";
     if (claims->expires_wall_s <= claims->issued_wall_s || claims->issued_wall_s < 0)
         return "a token must expire after it was issued";
     return NULL;
