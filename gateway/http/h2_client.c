@@ -1,0 +1,277 @@
+/* http/h2_client.c — HTTP/2 toward an agent: opens requests, checks responses as strictly as
+ * requests, and says which requests the peer certainly did not process (RESET_REFUSED), so that
+ * only those are tried again. */
+#include "base/mem.h"
+#include "http/client.h"
+#include "http/h2_session.h"
+
+enum { CLIENT_STREAM_ARENA_BYTES = 640 }; /* an ordinary response fits */
+
+struct h2_client {
+    struct http_client base;
+    struct h2_session session;
+    bool is_ready;    /* the peer's SETTINGS arrived */
+    bool is_closing;  /* on_closing ran */
+    bool wants_close; /* close_gracefully: no new exchanges, told on the next turn */
+};
+
+static struct h2_client *client_of(struct h2_session *session)
+{
+    return CONTAINER_OF(session, struct h2_client, session);
+}
+
+static struct h2_client *h2_client_of(struct http_client *base)
+{
+    return CONTAINER_OF(base, struct h2_client, base);
+}
+
+/* ---- responses ---- */
+
+static void malformed(struct h2_session *session, struct h2_stream *stream)
+{
+    h2_session_glitch(session);
+    h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL);
+}
+
+static void on_interim(struct h2_stream *stream)
+{
+    struct exchange *exchange = &stream->base;
+
+    if (stream->has_owner)
+        exchange->events->on_interim(exchange, &exchange->response);
+}
+
+static void on_head(struct h2_session *session, struct h2_stream *stream)
+{
+    struct exchange *exchange = &stream->base;
+    unsigned status = exchange->response.status;
+
+    if (stream->refusal != STATUS_OK || status == 0) {
+        malformed(session, stream);
+        return;
+    }
+    if (status < 200) { /* its fields are never read again: the next head starts anew */
+        on_interim(stream);
+        if (!session->is_finished)
+            exchange->response = (struct head){ .content_length = CONTENT_LENGTH_UNKNOWN };
+        return;
+    }
+    stream->head_received = true;
+    if (stream->has_owner)
+        exchange->events->on_head(exchange, &exchange->response);
+}
+
+/* ---- capacity and closing ---- */
+
+static size_t capacity(const struct http_client *base)
+{
+    const struct h2_client *client = CONTAINER_OF(base, struct h2_client, base);
+    const struct h2_session *session = &client->session;
+
+    if (client->is_closing || client->wants_close || session->is_finished ||
+        session->terminated_ms != 0 || !nghttp2_session_check_request_allowed(session->ng))
+        return 0;
+    uint32_t limit =
+        nghttp2_session_get_remote_settings(session->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return limit > base->open_count ? limit - base->open_count : 0;
+}
+
+static void tell_closing(struct h2_client *client, enum status reason)
+{
+    if (client->is_closing)
+        return;
+    client->is_closing = true;
+    client->base.events->on_closing(client->base.owner, reason);
+}
+
+static void on_stream_closed(struct h2_session *session)
+{
+    client_of(session)->base.open_count--;
+}
+
+static void on_room(struct h2_session *session)
+{
+    struct h2_client *client = client_of(session);
+
+    if (client->is_ready && capacity(&client->base) > 0)
+        client->base.events->on_capacity(client->base.owner);
+}
+
+static void on_settings(struct h2_session *session)
+{
+    struct h2_client *client = client_of(session);
+
+    if (client->is_ready) {
+        on_room(session);
+        return;
+    }
+    client->is_ready = true;
+    if (client->base.events->on_ready != NULL)
+        client->base.events->on_ready(client->base.owner);
+    if (!session->is_finished)
+        on_room(session);
+}
+
+/* Streams above its last id are refused by nghttp2 right after this; the others may finish. */
+static void on_goaway(struct h2_session *session, uint32_t error_code)
+{
+    tell_closing(client_of(session),
+                 error_code == NGHTTP2_NO_ERROR ? STATUS_CLOSED : STATUS_AGENT_PROTOCOL);
+}
+
+static void on_turn(struct h2_session *session)
+{
+    struct h2_client *client = client_of(session);
+
+    if (client->is_closing || session->terminated_ms != 0)
+        return;
+    if (!client->wants_close && nghttp2_session_check_request_allowed(session->ng))
+        return;
+    /* Asked to, or its stream ids are used up. */
+    nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    tell_closing(client, STATUS_CLOSED); /* last line: the client may be destroyed */
+}
+
+static enum status reason_for_owner(enum status reason)
+{
+    switch (reason) {
+    case STATUS_MALFORMED:
+    case STATUS_LIMIT_REACHED:
+        return STATUS_AGENT_PROTOCOL;
+    default:
+        return STATUS_AGENT_LOST;
+    }
+}
+
+static void on_finished(struct h2_session *session, enum status reason)
+{
+    struct h2_client *client = client_of(session);
+
+    tell_closing(client, reason_for_owner(reason));
+    if (!session->is_disposed)
+        client->base.events->on_closed(client->base.owner); /* last line: it may be destroyed */
+}
+
+static void free_client(struct h2_session *session)
+{
+    struct h2_client *client = client_of(session);
+
+    exchange_link_deinit(&client->base.link);
+    mem_free(client);
+}
+
+static const struct h2_role client_role = {
+    .is_server = false,
+    .arena_bytes = CLIENT_STREAM_ARENA_BYTES,
+    .on_head = on_head,
+    .on_stream_closed = on_stream_closed,
+    .on_room = on_room,
+    .on_settings = on_settings,
+    .on_goaway = on_goaway,
+    .on_turn = on_turn,
+    .on_finished = on_finished,
+    .free = free_client,
+};
+
+/* ---- operations ---- */
+
+static struct exchange *open_exchange(struct http_client *base, const struct head *head, bool end,
+                                      const struct exchange_events *events, void *owner)
+{
+    struct h2_client *client = h2_client_of(base);
+    struct h2_session *session = &client->session;
+    struct h2_nv_list list;
+
+    ENSURE(capacity(base) > 0);
+    struct h2_stream *stream = h2_stream_create(session, 0);
+    struct exchange *exchange = &stream->base;
+    nghttp2_data_provider source = h2_stream_source(stream);
+
+    exchange_set_owner(exchange, events, owner);
+    exchange->head_sent = true;
+    exchange->out_ended = end;
+    stream->was_owned = true;
+    stream->has_owner = true;
+    stream->has_source = !end;
+    base->open_count++;
+    h2_nv_request(&list, &exchange->arena, head);
+    stream->id = nghttp2_submit_request(session->ng, NULL, list.items, list.count,
+                                        end ? NULL : &source, stream);
+    ENSURE(stream->id > 0);
+    h2_session_schedule(session);
+    return exchange;
+}
+
+static void close_gracefully(struct http_client *base)
+{
+    struct h2_client *client = h2_client_of(base);
+
+    client->wants_close = true;
+    h2_session_schedule(&client->session);
+}
+
+static void destroy(struct http_client *base)
+{
+    struct h2_client *client = h2_client_of(base);
+
+    struct conn *conn = base->conn;
+
+    client->is_closing = true;            /* its owner knows */
+    h2_session_dispose(&client->session); /* last use of the client: it may be gone */
+    conn_destroy(&conn);
+}
+
+static const struct http_client_ops client_ops = {
+    .open = open_exchange,
+    .capacity = capacity,
+    .close_gracefully = close_gracefully,
+    .destroy = destroy,
+};
+
+/* ---- conn ---- */
+
+static void on_open(void *owner, enum status status)
+{
+    (void)owner; /* it was open before we got it */
+    (void)status;
+}
+
+static void on_readable(void *owner)
+{
+    struct h2_client *client = owner;
+
+    h2_session_readable(&client->session);
+}
+
+static void on_writable(void *owner)
+{
+    struct h2_client *client = owner;
+
+    h2_session_writable(&client->session);
+}
+
+static const struct conn_events conn_events = {
+    .on_open = on_open,
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+};
+
+struct http_client *h2_client_create(struct conn *conn, const struct http_limits *limits,
+                                     const struct http_client_events *events, void *owner)
+{
+    struct h2_client *client = mem_zeroed(sizeof(*client));
+
+    client->base = (struct http_client){
+        .ops = &client_ops,
+        .events = events,
+        .owner = owner,
+        .loop = conn->loop,
+        .conn = conn,
+        .limits = limits,
+        .link = { .peer = conn->peer, .tls = conn->tls, .version = HTTP_2 },
+    };
+    h2_session_init(&client->session, &client_role, conn, limits, &client->base.link, false);
+    conn_set_owner(conn, &conn_events, client);
+    conn_want_read(conn, true);
+    return &client->base;
+}

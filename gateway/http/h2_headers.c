@@ -1,0 +1,323 @@
+/* http/h2_headers.c — a header block becomes a head in the arena of its exchange. Names that the
+ * house knows are not copied. Every field counts, cookie crumbs too: over the soft limits nothing
+ * more is stored and the request is answered 431; over the hard ones the connection ends. What
+ * nghttp2 1.52 lets through is refused here (SECURITY.md, HTTP/2). */
+#include "http/h2_session.h"
+
+enum {
+    FIELD_OVERHEAD_BYTES = 32, /* RFC 9113 §6.5.2 */
+    AUTHORITY_BYTES_MAX = 255,
+    STATUS_MIN = 100,
+    STATUS_MAX = 599,
+};
+
+/* ---- begin ---- */
+
+/* The peer's streams of work: one counts until its owner has released it, reset or not. */
+static void refuse_stream(struct h2_session *session, int32_t id)
+{
+    nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    if (h2_flood_refused(&session->flood, session->limits, h2_now_ms(session)))
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS);
+}
+
+static struct h2_stream *open_stream(struct h2_session *session, int32_t id)
+{
+    /* Interactive streams share the connection with bulk ones: all take turns, whatever priority
+     * they ask for. */
+    static const nghttp2_extpri fair = { .urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1 };
+    uint32_t limit = session->link->is_trusted ? session->limits->streams : session->stream_limit;
+
+    if (session->stream_count >= limit) {
+        refuse_stream(session, id);
+        return NULL;
+    }
+    struct h2_stream *stream = h2_stream_create(session, id);
+    nghttp2_session_set_stream_user_data(session->ng, id, stream);
+    nghttp2_session_change_extpri_stream_priority(session->ng, id, &fair, 1);
+    stream->collecting = &stream->base.request;
+    if (session->flood.streams >= session->limits->streams_total)
+        h2_session_drain(session);
+    return stream;
+}
+
+int h2_headers_begin(struct h2_session *session, const nghttp2_frame *frame)
+{
+    int32_t id = frame->hd.stream_id;
+
+    session->block_stream = NULL;
+    if (frame->hd.type != NGHTTP2_HEADERS)
+        return 0;
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        session->block_stream = open_stream(session, id);
+        return 0;
+    }
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->ng, id);
+    if (stream == NULL || stream->base.is_dead)
+        return 0;
+    session->block_stream = stream;
+    stream->collecting = NULL;
+    if (!session->role->is_server && !stream->head_received)
+        stream->collecting = &stream->base.response; /* counters go on: 1xx heads are not free */
+    else
+        stream->field_bytes = stream->field_count = stream->crumb_count = 0;
+    return 0;
+}
+
+/* ---- fields ---- */
+
+static struct slice known_method(struct slice value)
+{
+    static const struct slice methods[] = {
+        { "POST", 4 }, { "GET", 3 },    { "OPTIONS", 7 }, { "CONNECT", 7 },
+        { "PUT", 3 },  { "DELETE", 6 }, { "PATCH", 5 },   { "HEAD", 4 },
+    };
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        if (slice_equal(methods[i], value))
+            return methods[i];
+    return SLICE_EMPTY;
+}
+
+static enum status keep_method(struct head *head, struct arena *arena, struct slice value)
+{
+    head->method = known_method(value);
+    if (head->method.len == 0)
+        head->method = arena_copy(arena, value);
+    return STATUS_OK;
+}
+
+static enum status keep_scheme(struct head *head, struct slice value)
+{
+    if (slice_equal_nocase(value, SLICE("https")))
+        head->scheme = SLICE("https");
+    else if (slice_equal_nocase(value, SLICE("http")))
+        head->scheme = SLICE("http");
+    else
+        return STATUS_MALFORMED;
+    return STATUS_OK;
+}
+
+static enum status keep_authority(struct head *head, struct arena *arena, struct slice value)
+{
+    if (value.len == 0 || value.len > AUTHORITY_BYTES_MAX ||
+        memchr(value.ptr, '@', value.len) != NULL)
+        return STATUS_MALFORMED;
+    head->authority = arena_copy(arena, value);
+    return STATUS_OK;
+}
+
+/* `host` beside :authority must mean the same; alone it takes its place. Exactly one goes on. */
+static enum status keep_host(struct head *head, struct arena *arena, struct slice value)
+{
+    struct slice scheme = head->scheme.len > 0 ? head->scheme : SLICE("https");
+    struct slice host, authority;
+
+    if (head->authority.len == 0)
+        return keep_authority(head, arena, value);
+    if (slice_equal(head->authority, value))
+        return STATUS_OK;
+    if (authority_normalize(value, scheme, arena, &host) != STATUS_OK ||
+        authority_normalize(head->authority, scheme, arena, &authority) != STATUS_OK)
+        return STATUS_MALFORMED;
+    return slice_equal(host, authority) ? STATUS_OK : STATUS_MALFORMED;
+}
+
+static enum status keep_target(struct h2_session *session, struct head *head, struct arena *arena,
+                               struct slice value)
+{
+    if (value.len > session->limits->target_bytes)
+        return STATUS_TARGET_TOO_LONG;
+    head->target = arena_copy(arena, value);
+    return STATUS_OK;
+}
+
+static enum status keep_request_pseudo(struct h2_stream *stream, struct slice name,
+                                       struct slice value)
+{
+    struct head *head = stream->collecting;
+    struct arena *arena = &stream->base.arena;
+
+    if (slice_equal(name, SLICE(":method")))
+        return keep_method(head, arena, value);
+    if (slice_equal(name, SLICE(":scheme")))
+        return keep_scheme(head, value);
+    if (slice_equal(name, SLICE(":authority")))
+        return keep_authority(head, arena, value);
+    if (slice_equal(name, SLICE(":path")))
+        return keep_target(stream->session, head, arena, value);
+    if (slice_equal(name, SLICE(":protocol"))) {
+        head->protocol = slice_equal_nocase(value, SLICE("websocket")) ? SLICE("websocket")
+                                                                       : arena_copy(arena, value);
+        return STATUS_OK;
+    }
+    return STATUS_MALFORMED;
+}
+
+static enum status keep_status(struct head *head, struct slice value)
+{
+    uint64_t number;
+
+    if (!slice_to_u64(value, &number) || number < STATUS_MIN || number > STATUS_MAX)
+        return STATUS_MALFORMED;
+    head->status = (unsigned)number;
+    return STATUS_OK;
+}
+
+static enum status keep_regular(struct h2_stream *stream, enum field_id id, struct slice name,
+                                struct slice value)
+{
+    struct head *head = stream->collecting;
+    struct arena *arena = &stream->base.arena;
+    bool is_request = stream->session->role->is_server;
+    uint64_t length;
+
+    if (id == FIELD_HOST && is_request)
+        return head != NULL ? keep_host(head, arena, value) : STATUS_MALFORMED;
+    /* An underscore passes for a hyphen in many a back end (CGI): no client may spell our headers
+     * that way. */
+    if (id == FIELD_OTHER && is_request && memchr(name.ptr, '_', name.len) != NULL)
+        return STATUS_MALFORMED;
+    if (id == FIELD_CONTENT_LENGTH) {
+        if (head == NULL || !slice_to_u64(value, &length) || length > INT64_MAX)
+            return STATUS_MALFORMED;
+        head->content_length = (int64_t)length;
+    }
+    struct fields *fields = head != NULL ? &head->fields : &stream->base.trailers;
+    struct slice kept = arena_copy(arena, value);
+    if (id != FIELD_OTHER)
+        fields_add(fields, arena, id, kept);
+    else
+        fields_add_named(fields, arena, arena_copy(arena, name), kept);
+    return STATUS_OK;
+}
+
+static bool is_over_hard(const struct h2_stream *stream, const struct http_limits *limits)
+{
+    return stream->field_bytes > limits->field_bytes_hard ||
+           stream->field_count + stream->crumb_count > limits->fields_hard;
+}
+
+static bool is_over_soft(const struct h2_stream *stream, const struct http_limits *limits)
+{
+    return stream->field_bytes > limits->field_bytes_soft ||
+           stream->field_count > limits->fields_soft || stream->crumb_count > limits->cookie_crumbs;
+}
+
+int h2_headers_field(struct h2_session *session, struct slice name, struct slice value)
+{
+    struct h2_stream *stream = session->block_stream;
+
+    if (session->is_finished)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (stream == NULL || session->terminated_ms != 0)
+        return 0;
+    bool is_pseudo = name.len > 0 && name.ptr[0] == ':';
+    enum field_id id = is_pseudo ? FIELD_OTHER : field_id_of(name);
+
+    stream->field_bytes += name.len + value.len + FIELD_OVERHEAD_BYTES;
+    if (id == FIELD_COOKIE)
+        stream->crumb_count++;
+    else if (!is_pseudo)
+        stream->field_count++;
+    if (is_over_hard(stream, session->limits)) {
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD);
+        return 0;
+    }
+    if (stream->refusal != STATUS_OK)
+        return 0;
+    if (is_over_soft(stream, session->limits))
+        stream->refusal = STATUS_HEADERS_TOO_LARGE;
+    else if (!is_pseudo)
+        stream->refusal = keep_regular(stream, id, name, value);
+    else if (session->role->is_server)
+        stream->refusal = keep_request_pseudo(stream, name, value);
+    else
+        stream->refusal = keep_status(stream->collecting, value);
+    return 0;
+}
+
+/* ---- complete ---- */
+
+/* RFC 9113 §8.2.3: crumbs become one field again. */
+static void join_cookies(struct fields *fields, struct arena *arena, size_t crumb_count)
+{
+    struct field *first = NULL;
+    size_t kept = 0, total = 0, at = 0;
+
+    if (crumb_count < 2)
+        return;
+    for (size_t i = 0; i < fields->count; i++)
+        if (fields->items[i].id == FIELD_COOKIE)
+            total += fields->items[i].value.len + 2;
+    if (total == 0)
+        return;
+    char *text = arena_bytes(arena, total);
+    for (size_t i = 0; i < fields->count; i++) {
+        struct field field = fields->items[i];
+
+        if (field.id == FIELD_COOKIE) {
+            memcpy(text + at, field.value.ptr, field.value.len);
+            memcpy(text + at + field.value.len, "; ", 2);
+            at += field.value.len + 2;
+            if (first != NULL)
+                continue;
+            first = &fields->items[kept];
+        }
+        fields->items[kept++] = field;
+    }
+    first->value = slice_of(text, total - 2);
+    fields->count = kept;
+}
+
+enum status h2_request_check(const struct h2_stream *stream, bool allow_connect,
+                             bool allow_websocket)
+{
+    const struct head *head = &stream->base.request;
+    bool is_connect = slice_equal(head->method, SLICE("CONNECT"));
+
+    if (stream->refusal != STATUS_OK)
+        return stream->refusal;
+    if (head->authority.len == 0)
+        return STATUS_MALFORMED;
+    if (is_connect && head->protocol.len == 0)
+        return allow_connect ? STATUS_OK : STATUS_METHOD_NOT_ALLOWED;
+    if (head->scheme.len == 0 || head->target.len == 0)
+        return STATUS_MALFORMED;
+    if (head->target.ptr[0] != '/' &&
+        !(slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS"))))
+        return STATUS_MALFORMED;
+    if (head->protocol.len > 0 &&
+        !(is_connect && allow_websocket && slice_equal(head->protocol, SLICE("websocket"))))
+        return STATUS_UNSUPPORTED;
+    return STATUS_OK;
+}
+
+static void trailers_complete(struct h2_session *session, struct h2_stream *stream)
+{
+    if (stream->refusal != STATUS_OK) {
+        h2_session_glitch(session);
+        h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL);
+        return;
+    }
+    stream->base.in_ended = true; /* nghttp2 has checked that END_STREAM is set */
+    if (stream->has_owner)
+        stream->base.events->on_end(&stream->base, &stream->base.trailers);
+}
+
+void h2_headers_complete(struct h2_session *session, const nghttp2_frame *frame)
+{
+    struct h2_stream *stream = session->block_stream;
+
+    session->block_stream = NULL;
+    if (stream == NULL || stream->base.is_dead || session->terminated_ms != 0)
+        return;
+    if (stream->collecting == NULL) {
+        trailers_complete(session, stream);
+        return;
+    }
+    if (stream->refusal == STATUS_OK)
+        join_cookies(&stream->collecting->fields, &stream->base.arena, stream->crumb_count);
+    stream->base.in_ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    session->role->on_head(session, stream); /* last line: its owner may do anything */
+}
