@@ -1,5 +1,5 @@
 # Thin: every target is one or two commands that can be typed by hand.
-.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench bench-quick fmt lint fuzz clean
+.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench fmt lint fuzz clean
 .DEFAULT_GOAL := build
 
 JOBS ?= $(shell nproc)
@@ -33,7 +33,7 @@ test-asan:
 	@ctest --test-dir build-asan --output-on-failure --no-tests=error -j $(JOBS)
 
 bench: build deps-bench
-	@bench/run.sh
+	@bench/bench.py
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
