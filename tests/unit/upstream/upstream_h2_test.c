@@ -359,9 +359,12 @@ static void who_waited_for_the_old_boot_is_told_so(void **state)
     assert_int_equal(old.status, STATUS_AGENT_UNREACHABLE);
     assert_false(new.was_told);
     close(raw_accept(&f->agent, f->loop)); /* the old dial */
-    close(accept_ready(f, RAW_UNLIMITED));
+
+    int fd = accept_ready(f, RAW_UNLIMITED);
+
     TURN_UNTIL(f, new.was_told);
     assert_int_equal(new.status, STATUS_OK);
+    close(fd);
 }
 
 static void forgetting_a_computer_closes_everything_of_it(void **state)
