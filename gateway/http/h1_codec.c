@@ -183,12 +183,10 @@ static void stream_lost(struct h1_codec *c, enum exchange_reset reason)
     bool tell = has_owner(stream);
     stream->base.is_dead = true;
     if (tell)
-        stream->base.events->on_reset(&stream->base, reason);
+        stream->base.events->on_reset(&stream->base, reason); /* its release frees the stream */
     else
         stream_free_if_done(stream);
 }
-
-/* on_reset may have released it: then the memory is gone already, else release frees it. */
 
 static void close_conn(struct h1_codec *c, bool politely)
 {
@@ -519,7 +517,7 @@ static void input_ended(struct h1_codec *c)
         stream->base.in_ended = true;
         schedule(c);
         stream->base.events->on_end(&stream->base, &stream->base.trailers);
-    } else if (stream->base.in_ended && stream->base.out_ended) {
+    } else if (stream->base.out_ended && (stream->base.in_ended || !has_owner(stream))) {
         c->keep_alive = false; /* the rest of the answer may still be read */
     } else if (!stream->is_tunnel) {
         lost(c, RESET_CANCEL);

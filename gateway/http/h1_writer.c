@@ -521,6 +521,7 @@ static bool write_once(struct h1_writer *writer, struct conn *conn, struct excha
         count = 0;
     else if (*out_status != STATUS_OK)
         return false;
+    writer->written_bytes += count;
     settle_plan(writer, exchange, &plan, count, out_drained);
     if (count < total)
         *out_status = STATUS_AGAIN;

@@ -24,10 +24,11 @@ struct h1_writer {
     struct slice head;   /* in the exchange's arena; not written yet */
     struct slice ending; /* last chunk and trailers, once made */
     enum h1_out_kind kind;
-    uint64_t left;     /* H1_OUT_LENGTH: of the body */
-    size_t chunk_left; /* H1_OUT_CHUNKED: of the chunk whose line is out */
-    bool is_open;      /* the final head was given: the body may follow */
-    bool is_done;      /* all of the message was handed to the transport or rests in the backlog */
+    uint64_t left;          /* H1_OUT_LENGTH: of the body */
+    size_t chunk_left;      /* H1_OUT_CHUNKED: of the chunk whose line is out */
+    uint64_t written_bytes; /* of this message, and backlog before it */
+    bool is_open;           /* the final head was given: the body may follow */
+    bool is_done; /* all of the message was handed to the transport or rests in the backlog */
 };
 
 struct h1_response_facts {

@@ -1,0 +1,273 @@
+/* http/server.c — see server.h. A new conn is first a newcomer, until its protocol is known: by
+ * ALPN, or in clear by its first bytes, which are compared one by one with the preface of HTTP/2.
+ * Then it is a codec in the list of codecs. A codec that ended rests in `departed` until the end of
+ * the turn. */
+#include "http/server.h"
+
+#include "base/mem.h"
+#include "http/codec.h"
+#include "net/timer.h"
+
+#define H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+enum { H2_PREFACE_BYTES = sizeof(H2_PREFACE) - 1 };
+
+struct http_server {
+    struct loop *loop;
+    struct http_server_options options;
+    struct http_server_counters counters;
+    struct list newcomers;
+    struct list codecs;
+    struct list departed;
+    struct task reap;
+    size_t conn_count;
+    uint64_t last_serial;
+    bool is_draining;
+};
+
+struct newcomer {
+    struct http_server *server;
+    struct conn *conn; /* owned */
+    struct list member;
+    struct timer deadline;
+    void (*on_closed)(void *arg);
+    void *on_closed_arg;
+    size_t len;
+    char bytes[H2_PREFACE_BYTES];
+};
+
+/* ---- codecs ---- */
+
+void server_codec_init(struct server_codec *codec, const struct server_codec_ops *ops,
+                       struct http_server *server, struct conn *conn)
+{
+    codec->ops = ops;
+    codec->server = server;
+    codec->conn = conn;
+    codec->link.peer = conn->peer;
+    codec->link.tls = conn->tls;
+    codec->link.serial = ++server->last_serial;
+    list_init(&codec->member);
+}
+
+void server_codec_closed(struct server_codec *codec)
+{
+    struct http_server *server = codec->server;
+
+    list_unlink(&codec->member);
+    list_append(&server->departed, &codec->member);
+    task_defer(server->loop, &server->reap);
+}
+
+static void conn_gone(struct http_server *server, void (*on_closed)(void *arg), void *arg)
+{
+    server->conn_count--;
+    counter_subtract(&server->counters.conns_open, 1);
+    if (on_closed != NULL)
+        on_closed(arg);
+}
+
+/* Unlinks the first codec of `list` and ends it. */
+static void end_first(struct http_server *server, struct list *list)
+{
+    struct server_codec *codec = LIST_FIRST(list, struct server_codec, member);
+    void (*on_closed)(void *arg) = codec->on_closed;
+    void *arg = codec->on_closed_arg;
+
+    list_unlink(&codec->member);
+    codec->ops->destroy(codec);
+    conn_gone(server, on_closed, arg);
+}
+
+static void on_reap(struct task *task)
+{
+    struct http_server *server = CONTAINER_OF(task, struct http_server, reap);
+
+    while (!list_is_empty(&server->departed))
+        end_first(server, &server->departed);
+}
+
+/* ---- newcomers ---- */
+
+static void newcomer_end(struct newcomer *newcomer)
+{
+    struct http_server *server = newcomer->server;
+    void (*on_closed)(void *arg) = newcomer->on_closed;
+    void *arg = newcomer->on_closed_arg;
+
+    timer_cancel(&newcomer->deadline);
+    list_unlink(&newcomer->member);
+    conn_destroy(&newcomer->conn);
+    mem_free(newcomer);
+    conn_gone(server, on_closed, arg);
+}
+
+/* The codec takes the conn; the newcomer is gone. */
+static void promote(struct newcomer *newcomer, bool is_h2)
+{
+    struct http_server *server = newcomer->server;
+    struct conn *conn = newcomer->conn;
+    char early[H2_PREFACE_BYTES];
+    size_t len = newcomer->len;
+    struct server_codec *codec =
+        is_h2 ? h2_codec_create(server, conn) : h1_codec_create(server, conn);
+
+    memcpy(early, newcomer->bytes, len);
+    codec->on_closed = newcomer->on_closed;
+    codec->on_closed_arg = newcomer->on_closed_arg;
+    list_append(&server->codecs, &codec->member);
+    timer_cancel(&newcomer->deadline);
+    list_unlink(&newcomer->member);
+    mem_free(newcomer);
+
+    codec->ops->start(codec, slice_of(early, len));
+    if (server->is_draining)
+        codec->ops->drain(codec);
+}
+
+static void on_open(void *owner, enum status status)
+{
+    struct newcomer *newcomer = owner;
+    const struct conn_tls_info *tls = &newcomer->conn->tls;
+
+    if (status != STATUS_OK) {
+        newcomer_end(newcomer);
+    } else if (tls->version != NULL) {
+        promote(newcomer, slice_equal(tls->alpn, SLICE("h2")));
+    } else {
+        timer_arm(&newcomer->deadline, newcomer->server->options.limits->head_timeout_ms);
+        conn_want_read(newcomer->conn, true);
+    }
+}
+
+static void on_readable(void *owner)
+{
+    struct newcomer *newcomer = owner;
+    size_t count = 0;
+    enum status status = conn_read(newcomer->conn, newcomer->bytes + newcomer->len,
+                                   sizeof(newcomer->bytes) - newcomer->len, &count);
+
+    if (status == STATUS_AGAIN)
+        return;
+    if (status != STATUS_OK) {
+        newcomer_end(newcomer);
+        return;
+    }
+    newcomer->len += count;
+    if (memcmp(newcomer->bytes, H2_PREFACE, newcomer->len) != 0)
+        promote(newcomer, false);
+    else if (newcomer->len == H2_PREFACE_BYTES)
+        promote(newcomer, true);
+}
+
+static void on_writable(void *owner)
+{
+    (void)owner; /* never asked for */
+}
+
+static const struct conn_events newcomer_events = {
+    .on_open = on_open,
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+};
+
+static void on_deadline(struct timer *timer)
+{
+    struct newcomer *newcomer = CONTAINER_OF(timer, struct newcomer, deadline);
+
+    counter_add(&newcomer->server->counters.closed_head_timeout, 1);
+    newcomer_end(newcomer);
+}
+
+void http_server_accept(struct http_server *server, struct conn *conn, void (*on_closed)(void *arg),
+                        void *arg)
+{
+    struct newcomer *newcomer = mem_zeroed(sizeof(*newcomer));
+
+    newcomer->server = server;
+    newcomer->conn = conn;
+    newcomer->on_closed = on_closed;
+    newcomer->on_closed_arg = arg;
+    timer_init(&newcomer->deadline, server->loop, on_deadline);
+    list_append(&server->newcomers, &newcomer->member);
+    server->conn_count++;
+    counter_add(&server->counters.conns_open, 1);
+    counter_add(&server->counters.conns_total, 1);
+    conn_set_owner(conn, &newcomer_events, newcomer);
+}
+
+/* ---- the server ---- */
+
+struct http_server *http_server_create(struct loop *loop, const struct http_server_options *options)
+{
+    struct http_server *server = mem_zeroed(sizeof(*server));
+
+    ENSURE(options->limits != NULL && options->on_request != NULL);
+    server->loop = loop;
+    server->options = *options;
+    list_init(&server->newcomers);
+    list_init(&server->codecs);
+    list_init(&server->departed);
+    task_init(&server->reap, on_reap);
+    return server;
+}
+
+void http_server_destroy(struct http_server **server)
+{
+    struct http_server *s = *server;
+
+    if (s == NULL)
+        return;
+    *server = NULL;
+    while (!list_is_empty(&s->newcomers))
+        newcomer_end(LIST_FIRST(&s->newcomers, struct newcomer, member));
+    while (!list_is_empty(&s->codecs))
+        end_first(s, &s->codecs);
+    while (!list_is_empty(&s->departed))
+        end_first(s, &s->departed);
+    task_cancel(&s->reap);
+    mem_free(s);
+}
+
+void http_server_drain(struct http_server *server)
+{
+    if (server->is_draining)
+        return;
+    server->is_draining = true;
+    LIST_EACH(&server->codecs, link)
+    {
+        struct server_codec *codec = LIST_ITEM(link, struct server_codec, member);
+
+        codec->ops->drain(codec);
+    }
+}
+
+size_t http_server_conn_count(const struct http_server *server)
+{
+    return server->conn_count;
+}
+
+const struct http_server_counters *http_server_counters(const struct http_server *server)
+{
+    return &server->counters;
+}
+
+struct loop *http_server_loop(const struct http_server *server)
+{
+    return server->loop;
+}
+
+const struct http_server_options *http_server_options(const struct http_server *server)
+{
+    return &server->options;
+}
+
+struct http_server_counters *http_server_counters_mutable(struct http_server *server)
+{
+    return &server->counters;
+}
+
+bool http_server_is_draining(const struct http_server *server)
+{
+    return server->is_draining;
+}
