@@ -125,9 +125,12 @@ static void on_turn(struct h2_session *session)
 
     if (client->is_closing || session->terminated_ms != 0)
         return;
-    if (!client->wants_close && nghttp2_session_check_request_allowed(session->ng))
+    /* Not nghttp2_session_check_request_allowed(): it says no as well when nghttp2 ends the session
+     * because the peer broke the protocol, and that is no orderly close. */
+    bool ids_are_used_up = nghttp2_session_get_next_stream_id(session->ng) > INT32_MAX;
+
+    if (!client->wants_close && !ids_are_used_up)
         return;
-    /* Asked to, or its stream ids are used up. */
     nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
     tell_closing(client, STATUS_CLOSED); /* last line: the client may be destroyed */
 }
