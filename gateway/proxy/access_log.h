@@ -1,5 +1,6 @@
-/* proxy/access_log.h — one JSON line per request or stream end. Lines of one turn are written together at its end; a sink that
- * does not take them loses lines (counted), never time. One per worker. */
+/* proxy/access_log.h — one JSON line per request or stream end. Lines of one turn are written
+ * together at its end; a sink that does not take them loses lines (counted), never time. One per
+ * worker. */
 #pragma once
 
 #include "base/buf.h"
@@ -8,7 +9,8 @@
 
 struct access_log;
 
-/* Borrows `fd` (may be shared by workers: every write is whole lines of at most PIPE_BUF or goes to a file in append mode). */
+/* Borrows `fd` (may be shared by workers: every write is whole lines of at most PIPE_BUF or goes to
+ * a file in append mode). */
 struct access_log *access_log_create(struct loop *loop, int fd);
 void access_log_destroy(struct access_log **log);
 void access_log_set_fd(struct access_log *log, int fd); /* SIGUSR1 */

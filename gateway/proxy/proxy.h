@@ -1,4 +1,5 @@
-/* proxy/proxy.h — the sentence itself, per worker: what every call needs, and the door by which exchanges come in. */
+/* proxy/proxy.h — the sentence itself, per worker: what every call needs, and the door by which
+ * exchanges come in. */
 #pragma once
 
 #include "auth/token.h"
@@ -15,24 +16,29 @@ enum on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_ALLOW };
 
 struct proxy_options {
     /* which hosts are ours */
-    const char *const *exec_hosts; /* lower case, no port; "*": every host that no other rule takes */
+    const char *const
+        *exec_hosts; /* lower case, no port; "*": every host that no other rule takes */
     size_t exec_host_count;
     /* exec */
-    bool sessions_required;        /* a session:{sid} that is absent refuses (Redis' default); else only `revoked` does */
+    bool sessions_required; /* a session:{sid} that is absent refuses (Redis' default); else only
+                               `revoked` does */
     enum on_expiry on_expiry;
-    size_t plain_json_bytes;       /* 4 MiB: request body of the plain-JSON form, and its answer as one document */
-    uint64_t plain_wait_ms;        /* 10 s: default of wait_ms */
-    uint64_t plain_wait_max_ms;    /* 10 min */
+    size_t plain_json_bytes;    /* 4 MiB: request body of the plain-JSON form, and its answer as one
+                                   document */
+    uint64_t plain_wait_ms;     /* 10 s: default of wait_ms */
+    uint64_t plain_wait_max_ms; /* 10 min */
     const char *const *cors_origins; /* "*" by default */
     size_t cors_origin_count;
     /* limits */
-    size_t requests_per_session;   /* 256 */
-    size_t requests_per_computer;  /* 1024 */
-    uint64_t response_head_ms;     /* 300 s, ports */
+    size_t requests_per_session;  /* 256 */
+    size_t requests_per_computer; /* 1024 */
+    uint64_t response_head_ms;    /* 300 s, ports */
+    uint64_t write_stall_ms; /* a stream whose client takes no byte for so long is reset; 0: 60 s */
     /* trust */
-    const struct network *trusted_proxies; /* copied: forwarding headers count from these peers alone */
+    const struct network
+        *trusted_proxies; /* copied: forwarding headers count from these peers alone */
     size_t trusted_proxy_count;
-    struct tls_context *agent_tls;        /* for `tls: on`; NULL: such computers are ROUTE_REFUSED */
+    struct tls_context *agent_tls; /* for `tls: on`; NULL: such computers are ROUTE_REFUSED */
     struct tls_context *agent_mutual_tls; /* for `tls: mutual` */
 };
 

@@ -1,0 +1,27 @@
+/* proxy/stream_edge.h — where in a stream of envelopes (Connect, gRPC, gRPC-Web: one flag byte,
+ * four of length, message) the bytes that passed have come to: a counter, never a copy. */
+#pragma once
+
+#include "base/slice.h"
+
+struct stream_edge {
+    uint32_t left_bytes; /* of the message that is passing */
+    uint8_t head[5];
+    uint8_t head_len;  /* bytes of the next envelope's head that have come */
+    uint8_t end_flags; /* flags that mark the last envelope: 0x02 Connect, 0x80 gRPC-Web */
+    bool is_last;      /* the envelope that is passing is the last */
+    bool saw_end;      /* the last envelope has passed whole */
+};
+
+void stream_edge_init(struct stream_edge *edge, uint8_t end_flags);
+void stream_edge_pass(struct stream_edge *edge, struct slice bytes);
+
+/* Passes bytes up to the first edge behind at least one byte; returns how many. All of them: maybe
+ * no edge was met. */
+size_t stream_edge_pass_to_edge(struct stream_edge *edge, struct slice bytes);
+
+/* No envelope is cut here. */
+static inline bool stream_edge_is_at(const struct stream_edge *edge)
+{
+    return edge->left_bytes == 0 && edge->head_len == 0;
+}
