@@ -75,6 +75,19 @@ void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
 
 static void on_watchdog(struct timer *timer);
 
+/* The watchdog looks at least this often. */
+static uint64_t watch_period_ms(const struct h2_session *session)
+{
+    const struct http_limits *limits = session->limits;
+    uint64_t period_ms = limits->ping_ms;
+
+    if (limits->write_stall_ms < period_ms)
+        period_ms = limits->write_stall_ms;
+    if (session->role->is_server && limits->idle_ms < period_ms)
+        period_ms = limits->idle_ms;
+    return period_ms;
+}
+
 void h2_session_init(struct h2_session *session, const struct h2_role *role, struct conn *conn,
                      const struct http_limits *limits, struct exchange_link *link,
                      bool enable_connect_protocol)
@@ -104,7 +117,7 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
     session->idle_since_ms = session->last_heard_ms;
     h2_flood_init(&session->flood, limits, session->last_heard_ms);
     submit_settings(session, enable_connect_protocol);
-    timer_arm(&session->watchdog, limits->ping_ms);
+    timer_arm(&session->watchdog, watch_period_ms(session));
     h2_session_schedule(session);
 }
 
@@ -317,8 +330,8 @@ static void watch(struct h2_session *session)
             next_ms = limits->idle_ms - idle_ms;
         }
     }
-    if (limits->write_stall_ms < next_ms)
-        next_ms = limits->write_stall_ms;
+    if (watch_period_ms(session) < next_ms)
+        next_ms = watch_period_ms(session);
     timer_arm(&session->watchdog, next_ms);
 }
 
