@@ -127,7 +127,7 @@ static enum status gateway_build(struct gateway *g)
 
     for (size_t i = 0; status == STATUS_OK && i < g->worker_count; i++) {
         options.index = i;
-        options.addresses = g->addresses;
+        options.first = g->workers[0];
         status = worker_create(&options, &g->workers[i]);
         if (status == STATUS_OK && i == 0)
             take_addresses(g);

@@ -2,6 +2,8 @@
  * routes, tokens, upstreams, proxy, server, listeners; destruction goes the other way. */
 #include "worker.h"
 
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "net/timer.h"
 #include "proxy/access_log.h"
@@ -106,22 +108,27 @@ static void build_server(struct worker *w)
     w->server = http_server_create(w->loop, &server);
 }
 
-static struct listener_options listener_options_of(const struct worker *w,
-                                                   const struct config_listener *from,
-                                                   const struct worker_options *options,
-                                                   size_t index)
+/* The first worker binds; the others bind beside it (SO_REUSEPORT) or, on a Unix socket, share its
+ * descriptor. */
+static struct listener_options
+listener_options_of(const struct worker *w, const struct worker_options *options, size_t index)
 {
+    const struct config_listener *from = &w->config->listeners[index];
+    bool is_unix = from->address.storage.ss_family == AF_UNIX;
+
     return (struct listener_options){
-        .address = options->addresses != NULL ? options->addresses[index] : from->address,
+        .address = options->first != NULL ? *worker_listener_address(options->first, index)
+                                          : from->address,
         .tls = from->tls ? w->config->tls : NULL,
         .handshake_timeout_ms = w->config->handshake_ms,
         .max_conns = options->max_conns,
-        .inherited_fd = -1,
-        .reuse_port = from->address.storage.ss_family != AF_UNIX,
+        .inherited_fd = is_unix && options->first != NULL
+                            ? dup(listener_fd(options->first->doors[index].listener))
+                            : -1,
+        .reuse_port = !is_unix,
         .proxy_protocol = from->proxy_protocol,
-        .proxy_protocol_from = from->proxy_protocol_from.items,
-        .proxy_protocol_from_count = from->proxy_protocol_from.count,
-        .proxy_protocol_timeout_ms = w->config->proxy_header_ms,
+        .proxy_trusted = from->proxy_protocol_from.items,
+        .proxy_trusted_count = from->proxy_protocol_from.count,
     };
 }
 
@@ -132,8 +139,7 @@ static enum status build_listeners(struct worker *w, const struct worker_options
     w->door_count = w->config->listener_count;
     w->doors = mem_zeroed(w->door_count * sizeof(*w->doors));
     for (size_t i = 0; status == STATUS_OK && i < w->door_count; i++) {
-        struct listener_options listener =
-            listener_options_of(w, &w->config->listeners[i], options, i);
+        struct listener_options listener = listener_options_of(w, options, i);
 
         w->doors[i].worker = w;
         status = listener_create(w->loop, &listener, on_conn, &w->doors[i], &w->doors[i].listener);

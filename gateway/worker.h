@@ -11,10 +11,9 @@ struct worker;
 struct worker_options {
     struct config *config; /* a reference is taken */
     size_t index;
-    size_t max_conns;                /* of this worker */
-    const struct address *addresses; /* of the listeners, in config's order: with real ports once
-                                        the first worker has bound */
-    int access_log_fd;               /* borrowed; -1: none */
+    size_t max_conns;           /* of this worker */
+    const struct worker *first; /* NULL for the first itself: the others share its ports */
+    int access_log_fd;          /* borrowed; -1: none */
     void (*on_drained)(
         void *arg); /* after worker_post_drain(): the last conn is gone. On the worker's thread */
     void *arg;

@@ -158,7 +158,8 @@ static bool read_agent_line(struct dev *dev, int input)
 
     if (is_good) {
         line[strcspn(line, "\r\n")] = '\0';
-        snprintf(dev->agent_line, sizeof(dev->agent_line), "%s", line + sizeof(prefix) - 1);
+        slice_to_string(slice_from_string(line + sizeof(prefix) - 1), dev->agent_line,
+                        sizeof(dev->agent_line));
         dev->agent = dev->agent_line;
     }
     fclose(stream);
@@ -213,7 +214,6 @@ static enum status put_record(struct route_table *table, enum record_kind kind, 
 
     if (status == STATUS_OK)
         route_table_put(table, record);
-    record_unref(&record);
     return status;
 }
 
