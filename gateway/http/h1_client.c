@@ -55,7 +55,6 @@ struct h1_client {
     struct timer stall;
     size_t call_count; /* not freed yet */
     unsigned entered;
-    bool is_reused; /* a request was answered on this conn before */
     bool input_ended;
     bool is_reading;
     bool is_doomed; /* close at once; the owner of the call knows or is told by work */
