@@ -87,8 +87,8 @@ static inline void conn_shutdown(struct conn *conn)
     conn->ops->shutdown(conn);
 }
 
-/* Closes at once; unread input makes the peer see a reset, and TLS gives what it has sealed (at most 32 KiB) one last
- * try. To end after a last write: conn_linger(). Sets *conn to NULL; may already be NULL. */
+/* Closes at once; what conn_write() took still goes out, but unread input makes the peer see a reset (see conn_linger),
+ * and over TLS there is no close_notify without conn_shutdown(). Sets *conn to NULL; may already be NULL. */
 void conn_destroy(struct conn **conn);
 
 /* Takes the conn. Polite close after an error reply: shutdown, then read and discard for at most 5 s between bytes, 30 s

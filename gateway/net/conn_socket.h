@@ -49,6 +49,9 @@ void conn_socket_init(struct conn_socket *socket, const struct conn_socket_kind 
                       struct loop *loop, int fd);
 void conn_socket_deinit(struct conn_socket *socket);
 
+/* Takes the watch and the bytes, which its socket has not taken yet: sends them and closes, within limits. */
+void conn_leftover_start(struct loop *loop, struct watch *watch, struct buf *bytes);
+
 /* Once: the transport is ready, or will never be. on_open follows in this turn's tasks. */
 void conn_socket_opened(struct conn_socket *socket, enum status status);
 

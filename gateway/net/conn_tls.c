@@ -500,9 +500,11 @@ static void destroy_tls(struct conn *conn)
 {
     struct conn_socket *s = conn_socket_of(conn);
     struct conn_tls *t = tls_of(s);
-    struct slice left = buf_slice(&t->out);
 
-    (void)send_some(t, &left); /* told as written: the last try */
+    if (t->out.len > 0 && s->state == CONN_OPEN && flush(t) == STATUS_AGAIN) {
+        conn_leftover_start(conn->loop, s->watch, &t->out); /* was told as written */
+        s->watch = NULL;
+    }
     task_cancel(&t->again);
     SSL_free(t->ssl);
     conn_socket_deinit(s);

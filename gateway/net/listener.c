@@ -39,8 +39,9 @@ struct listener {
     uint64_t exhausted_logged_ms;
     uint64_t refused_logged_ms;
     size_t refused_count;
-    struct network *proxy_trusted;
-    size_t proxy_trusted_count;
+    struct network *trusted; /* whose PROXY headers are believed */
+    size_t trusted_count;
+    uint64_t proxy_timeout_ms;
     bool proxy_protocol;
     bool is_full;
 };
@@ -89,8 +90,8 @@ static bool may_announce(const struct listener *l, const struct address *peer)
 {
     if (peer->storage.ss_family == AF_UNIX)
         return true;
-    for (size_t i = 0; i < l->proxy_trusted_count; i++) {
-        if (network_contains(&l->proxy_trusted[i], peer))
+    for (size_t i = 0; i < l->trusted_count; i++) {
+        if (network_contains(&l->trusted[i], peer))
             return true;
     }
     return false;
@@ -116,7 +117,7 @@ static struct conn *conn_of(struct listener *l, int fd, const struct address *pe
 {
     if (l->proxy_protocol)
         return conn_accepted_proxied(l->loop, fd, peer, l->tls, l->handshake_timeout_ms,
-                                     PROXY_HEADER_TIMEOUT_MS);
+                                     l->proxy_timeout_ms);
     return conn_accepted(l->loop, fd, peer, l->tls, l->handshake_timeout_ms);
 }
 
@@ -280,11 +281,14 @@ enum status listener_create(struct loop *loop, const struct listener_options *op
     l->handshake_timeout_ms = options->handshake_timeout_ms;
     l->max_conns = options->max_conns;
     l->proxy_protocol = options->proxy_protocol;
-    l->proxy_trusted_count = options->proxy_trusted_count;
-    if (l->proxy_trusted_count > 0) {
-        size_t size = l->proxy_trusted_count * sizeof(struct network);
+    l->proxy_timeout_ms = options->proxy_protocol_timeout_ms > 0
+                              ? options->proxy_protocol_timeout_ms
+                              : PROXY_HEADER_TIMEOUT_MS;
+    l->trusted_count = options->proxy_protocol_from_count;
+    if (l->trusted_count > 0) {
+        size_t size = l->trusted_count * sizeof(struct network);
 
-        l->proxy_trusted = memcpy(mem_alloc(size), options->proxy_trusted, size);
+        l->trusted = memcpy(mem_alloc(size), options->proxy_protocol_from, size);
     }
     l->on_conn = on_conn;
     l->owner = owner;
@@ -307,7 +311,7 @@ void listener_destroy(struct listener **listener)
         return;
     listener_stop(l);
     tls_context_unref(&l->tls);
-    mem_free(l->proxy_trusted);
+    mem_free(l->trusted);
     mem_free(l);
     *listener = NULL;
 }

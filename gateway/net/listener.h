@@ -14,11 +14,12 @@ struct listener_options {
     bool reuse_port;               /* not for Unix sockets: workers share one through dup() and inherited_fd */
     unsigned unix_mode;            /* of the path of a Unix socket, 0600 for instance; 0: as the umask says */
 
-    /* Expect the PROXY header (5 s) of peers in these networks (copied) and of all on a Unix socket, whose mode says who
-     * may connect; close the conns of others unheard. conn->peer is the announced address by on_open. */
+    /* Expect the PROXY header of peers in these networks (copied) and of all on a Unix socket, whose mode says who may
+     * connect; close the conns of others unheard. conn->peer is the announced address by on_open. */
     bool proxy_protocol;
-    const struct network *proxy_trusted;
-    size_t proxy_trusted_count;
+    const struct network *proxy_protocol_from;
+    size_t proxy_protocol_from_count;
+    uint64_t proxy_protocol_timeout_ms; /* 0: 5 s */
 };
 
 /* `on_conn` takes the conn (its on_open is still to come) and must call listener_conn_closed() when it is gone; it may
@@ -41,5 +42,5 @@ const struct address *listener_address(const struct listener *listener);
 int listener_fd(const struct listener *listener);
 size_t listener_conn_count(const struct listener *listener);
 
-/* Closed since creation because PROXY was expected and the peer is not in proxy_trusted. */
+/* Closed since creation because PROXY was expected and the peer is not in proxy_protocol_from. */
 size_t listener_refused_count(const struct listener *listener);

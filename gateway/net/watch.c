@@ -31,6 +31,12 @@ struct watch *watch_create(struct loop *loop, int fd, const struct watch_events 
     return watch;
 }
 
+void watch_set_owner(struct watch *watch, const struct watch_events *events, void *owner)
+{
+    watch->events = events;
+    watch->owner = owner;
+}
+
 void watch_destroy(struct watch **watch)
 {
     struct watch *w = *watch;
@@ -48,6 +54,8 @@ int watch_release(struct watch **watch)
     struct watch *w = *watch;
     h2o_socket_export_t exported;
 
+    w->socket->_cb.write =
+        NULL; /* libh2o has no way to take back notify_write, and exporting asserts it */
     ENSURE(h2o_socket_export(w->socket, &exported) == 0); /* frees the socket, not the descriptor */
     h2o_buffer_dispose(&exported.input);
     loop_count_watch(w->loop, -1);

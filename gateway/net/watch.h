@@ -16,6 +16,9 @@ struct watch_events {
 struct watch *watch_create(struct loop *loop, int fd, const struct watch_events *events,
                            void *owner);
 
+/* For events from now on; borrows both. */
+void watch_set_owner(struct watch *watch, const struct watch_events *events, void *owner);
+
 /* Closes the descriptor; no callback runs afterwards. Sets *watch to NULL; *watch may already be NULL. Safe inside the
  * watch's own callback. */
 void watch_destroy(struct watch **watch);

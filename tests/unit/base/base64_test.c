@@ -41,8 +41,8 @@ static void url_form_is_strict(void **state)
                                        "AA+A",
                                        "AA/A",
                                        "AAAA\n",
-                                       "A\xff"
-                                       "AA" };
+                                       ("A\xff"
+                                        "AA") };
     struct buf into = { 0 };
 
     (void)state;

@@ -28,8 +28,8 @@ static void ill_formed_text_is_not(void **state)
                                        "\xf5\x80\x80\x80",
                                        "\xff",
                                        "a\xe2\x82",
-                                       "\xc3"
-                                       "a",
+                                       ("\xc3"
+                                        "a"),
                                        "\xf0\x9f\x98" };
 
     (void)state;

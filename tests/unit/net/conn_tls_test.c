@@ -656,21 +656,71 @@ static void write_of_nothing_is_ok(void **state)
     probe_deinit(&client);
 }
 
+/* Writes until the transport is full. */
+static size_t fill(struct conn *conn, struct slice all)
+{
+    size_t written = 0, count = 0;
+
+    while (written < all.len) {
+        struct slice left = slice_skip(all, written);
+
+        if (conn_write(conn, &left, 1, &count) != STATUS_OK)
+            break;
+        written += count;
+    }
+    return written;
+}
+
+static void destroyed_conn_still_delivers_what_it_took(void **state)
+{
+    struct fixture *f = *state;
+    char *bytes = random_bytes(BULK_BYTES);
+    struct probe client = { .pause_bytes = 1 };
+    struct slice all = slice_of(bytes, BULK_BYTES);
+    size_t written;
+
+    open_both(f, &client);
+    client.out = SLICE("x");
+    written = fill(f->accepted.conn, all);
+    assert_in_range(written, 1, BULK_BYTES - 1);
+    conn_shutdown(f->accepted.conn);
+    conn_destroy(&f->accepted.conn);
+    run_ms(f->loop, 20);
+    client.pause_bytes = 0;
+    client.chunk_bytes = 100000;
+    conn_want_read(client.conn, true);
+    assert_true(run_until(f->loop, probe_has_ended, &client));
+    assert_int_equal(client.end, STATUS_CLOSED);
+    assert_true(slice_equal(buf_slice(&client.in), slice_first(all, written)));
+    probe_deinit(&client);
+    mem_free(bytes);
+}
+
+static void loop_may_go_before_the_last_bytes(void **state)
+{
+    struct fixture *f = *state;
+    char *bytes = random_bytes(BULK_BYTES);
+    struct probe client = { .pause_bytes = 1 };
+
+    open_both(f, &client);
+    (void)fill(f->accepted.conn, slice_of(bytes, BULK_BYTES));
+    conn_destroy(&f->accepted.conn);
+    probe_deinit(&client);
+    mem_free(bytes);
+}
+
 static void lingering_conn_delivers_what_was_written(void **state)
 {
     struct fixture *f = *state;
     char *bytes = random_bytes(300000);
     struct probe client = { .pause_bytes = 1 };
     struct slice all = slice_of(bytes, 300000);
-    size_t written = 0, count = 0;
+    size_t written;
 
     f->accepted.pause_bytes = 1;
     client.out = SLICE("unread request");
     open_both(f, &client);
-    while (written < all.len &&
-           conn_write(f->accepted.conn, &(struct slice){ all.ptr + written, all.len - written }, 1,
-                      &count) == STATUS_OK)
-        written += count;
+    written = fill(f->accepted.conn, all);
     conn_linger(&f->accepted.conn);
     assert_null(f->accepted.conn);
     run_ms(f->loop, 20);
@@ -711,6 +761,8 @@ int main(void)
         TEST(session_tickets_outlive_a_reload),
         TEST(destroying_inside_callbacks_is_allowed),
         TEST(write_of_nothing_is_ok),
+        TEST(destroyed_conn_still_delivers_what_it_took),
+        TEST(loop_may_go_before_the_last_bytes),
         TEST(lingering_conn_delivers_what_was_written),
     };
 

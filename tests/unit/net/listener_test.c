@@ -293,8 +293,8 @@ static void announced_address_is_the_peer_and_no_byte_is_lost(void **state)
     char text[ADDRESS_TEXT_BYTES];
 
     f->options.proxy_protocol = true;
-    f->options.proxy_trusted = &trusted;
-    f->options.proxy_trusted_count = 1;
+    f->options.proxy_protocol_from = &trusted;
+    f->options.proxy_protocol_from_count = 1;
     assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
 
     int fd = dial(f);
@@ -317,8 +317,8 @@ static void half_a_header_does_not_spin(void **state)
     struct network trusted = loopback();
 
     f->options.proxy_protocol = true;
-    f->options.proxy_trusted = &trusted;
-    f->options.proxy_trusted_count = 1;
+    f->options.proxy_protocol_from = &trusted;
+    f->options.proxy_protocol_from_count = 1;
     assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
 
     int fd = dial(f);
@@ -339,8 +339,8 @@ static void missing_header_is_malformed_and_a_leaving_proxy_is_unreachable(void 
     struct network trusted = loopback();
 
     f->options.proxy_protocol = true;
-    f->options.proxy_trusted = &trusted;
-    f->options.proxy_trusted_count = 1;
+    f->options.proxy_protocol_from = &trusted;
+    f->options.proxy_protocol_from_count = 1;
     assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
 
     int one = dial(f), two = dial(f);
@@ -354,6 +354,24 @@ static void missing_header_is_malformed_and_a_leaving_proxy_is_unreachable(void 
     close(one);
 }
 
+static void header_that_never_comes_is_timed_out(void **state)
+{
+    struct fixture *f = *state;
+    struct network trusted = loopback();
+
+    f->options.proxy_protocol = true;
+    f->options.proxy_protocol_from = &trusted;
+    f->options.proxy_protocol_from_count = 1;
+    f->options.proxy_protocol_timeout_ms = 30;
+    assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
+
+    int fd = dial(f);
+
+    assert_true(run_until(f->loop, first_is_open, f));
+    assert_int_equal(f->probes[0].open_status, STATUS_AGENT_TIMED_OUT);
+    close(fd);
+}
+
 static void strangers_are_closed_unheard(void **state)
 {
     struct fixture *f = *state;
@@ -362,8 +380,8 @@ static void strangers_are_closed_unheard(void **state)
 
     assert_int_equal(network_parse(SLICE("10.0.0.0/8"), &trusted), STATUS_OK);
     f->options.proxy_protocol = true;
-    f->options.proxy_trusted = &trusted;
-    f->options.proxy_trusted_count = 1;
+    f->options.proxy_protocol_from = &trusted;
+    f->options.proxy_protocol_from_count = 1;
     assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
 
     int fd = dial(f);
@@ -395,8 +413,8 @@ static void announced_over_tls_comes_before_the_handshake(void **state)
     f->options.tls = server;
     f->options.handshake_timeout_ms = 50;
     f->options.proxy_protocol = true;
-    f->options.proxy_trusted = &trusted;
-    f->options.proxy_trusted_count = 1;
+    f->options.proxy_protocol_from = &trusted;
+    f->options.proxy_protocol_from_count = 1;
     assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
 
     int fd = dial(f);
@@ -425,6 +443,7 @@ int main(void)
         TEST(announced_address_is_the_peer_and_no_byte_is_lost),
         TEST(half_a_header_does_not_spin),
         TEST(missing_header_is_malformed_and_a_leaving_proxy_is_unreachable),
+        TEST(header_that_never_comes_is_timed_out),
         TEST(strangers_are_closed_unheard),
         TEST(announced_over_tls_comes_before_the_handshake),
     };

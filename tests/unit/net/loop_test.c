@@ -263,6 +263,7 @@ static void watch_polls_only_what_is_wanted(void **state)
     assert_int_equal(w.writable, 1);
     assert_int_equal(w.readable, 2);
     watch_read(w.watch, true);
+    watch_write(w.watch);
     assert_int_equal(watch_release(&w.watch), fds[0]);
     assert_null(w.watch);
     loop_turn(loop, 5);
