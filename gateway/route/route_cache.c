@@ -51,9 +51,11 @@ static void entry_destroy(struct route_entry *entry)
 static void evict(struct route_cache *cache)
 {
     while (cache->count > cache->max_entries) {
-        struct list *from = &cache->found;
+        bool has_missing = cache->missing_count > 0;
+        bool missing_first = cache->missing_count >= cache->max_entries / MISSING_SHARE;
+        struct list *from = has_missing && missing_first ? &cache->missing : &cache->found;
 
-        if (list_is_empty(from) || cache->missing_count > cache->max_entries / MISSING_SHARE)
+        if (list_is_empty(from))
             from = &cache->missing;
         if (list_is_empty(from))
             return; /* all the rest is pinned, and bounded by what pins it */
