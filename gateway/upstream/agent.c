@@ -21,6 +21,13 @@ static bool is_h1(const struct agent *agent)
     return agent->identity.protocol == UPSTREAM_H1;
 }
 
+/* Failures are then the agent's, which has a health of its own, or the app's, which nobody is
+ * punished for. */
+static bool is_tunnelled(const struct agent *agent)
+{
+    return agent->computer != NULL && agent->identity.via == UPSTREAM_VIA_AGENT;
+}
+
 static size_t live_count(const struct agent *agent)
 {
     return agent->count[AGENT_CONN_READY] + agent->count[AGENT_CONN_BUSY];
@@ -49,10 +56,10 @@ static struct slice owned_copy(struct slice text)
 
 static void identity_init(struct upstream_target *identity, const struct upstream_target *target)
 {
+    *identity = *target;
     identity->computer_id = owned_copy(target->computer_id);
     identity->agent = owned_copy(target->agent);
     identity->boot = owned_copy(target->boot);
-    identity->protocol = target->protocol;
     identity->tls = target->tls != NULL ? tls_context_ref(target->tls) : NULL;
 }
 
@@ -93,6 +100,20 @@ static void drop_everything(struct agent *agent)
     agent->health = (struct agent_health){ 0 };
 }
 
+/* Ports of another boot have nothing to say any more. */
+static void drop_old_ports(struct agent *agent, struct slice boot)
+{
+    LIST_EACH(&agent->ports, link)
+    {
+        struct agent *port = LIST_ITEM(link, struct agent, sibling);
+
+        if (slice_equal(port->identity.boot, boot))
+            continue;
+        drop_everything(port);
+        agent_review(port);
+    }
+}
+
 void agent_become(struct agent *agent, const struct upstream_target *target)
 {
     struct upstream_target old = agent->identity;
@@ -104,6 +125,7 @@ void agent_become(struct agent *agent, const struct upstream_target *target)
         agent_health_undecided(&agent->health);
     } else {
         drop_everything(agent);
+        drop_old_ports(agent, target->boot);
     }
     identity_init(&agent->identity, target);
     agent->entry.key = agent->identity.computer_id; /* the same bytes */
@@ -200,7 +222,12 @@ static void dial(struct agent *agent)
 
 static void agent_free(struct agent *agent)
 {
-    map_remove(&agent->pool->agents, &agent->entry);
+    if (agent->computer != NULL) {
+        list_unlink(&agent->sibling);
+        agent_review(agent->computer);
+    } else {
+        map_remove(&agent->pool->agents, &agent->entry);
+    }
     timer_cancel(&agent->rest);
     task_cancel(&agent->serve);
     identity_deinit(&agent->identity);
@@ -230,7 +257,7 @@ static void serve(struct task *task)
         fail_waits(agent, STATUS_AGENT_UNREACHABLE);
     }
     dial(agent);
-    if (agent->wait_count == 0 && conn_count(agent) == 0 &&
+    if (agent->wait_count == 0 && conn_count(agent) == 0 && list_is_empty(&agent->ports) &&
         agent_health_is_quiet(&agent->health, now_ms(agent)))
         agent_free(agent);
     else
@@ -272,6 +299,8 @@ enum status agent_late_status(const struct agent *agent)
 
 static void failed(struct agent *agent)
 {
+    if (is_tunnelled(agent))
+        return;
     (void)agent_health_failed(&agent->health, &agent->pool->health, now_ms(agent), arc4random());
 }
 
@@ -326,6 +355,35 @@ struct agent *agent_find(struct upstream_pool *pool, struct slice computer_id)
     return entry != NULL ? CONTAINER_OF(entry, struct agent, entry) : NULL;
 }
 
+static struct agent *find_port(struct agent *computer, const struct upstream_target *target)
+{
+    LIST_EACH(&computer->ports, link)
+    {
+        struct agent *port = LIST_ITEM(link, struct agent, sibling);
+
+        if (port->identity.port == target->port && port->identity.via == target->via)
+            return port;
+    }
+    return NULL;
+}
+
+struct agent *agent_find_target(struct upstream_pool *pool, const struct upstream_target *target)
+{
+    struct agent *agent = agent_find(pool, target->computer_id);
+
+    return agent == NULL || target->port == 0 ? agent : find_port(agent, target);
+}
+
+struct upstream_target agent_carrier(const struct upstream_target *target)
+{
+    struct upstream_target carrier = *target;
+
+    carrier.port = 0;
+    carrier.via = UPSTREAM_VIA_AGENT;
+    carrier.protocol = UPSTREAM_H2;
+    return carrier;
+}
+
 static struct agent *agent_create(struct upstream_pool *pool, const struct upstream_target *target)
 {
     struct agent *agent = mem_zeroed(sizeof(*agent));
@@ -335,19 +393,41 @@ static struct agent *agent_create(struct upstream_pool *pool, const struct upstr
     for (enum agent_conn_state state = 0; state < AGENT_CONN_STATE_COUNT; state++)
         list_init(&agent->by_state[state]);
     list_init(&agent->waits);
+    list_init(&agent->ports);
+    list_init(&agent->sibling);
     task_init(&agent->serve, serve);
     timer_init(&agent->rest, pool->loop, on_rested);
+    return agent;
+}
+
+static struct agent *computer_create(struct upstream_pool *pool,
+                                     const struct upstream_target *target)
+{
+    struct agent *agent = agent_create(pool, target);
+
     agent->entry.key = agent->identity.computer_id;
     map_insert(&pool->agents, &agent->entry);
     return agent;
 }
 
+static struct agent *port_create(struct upstream_pool *pool, const struct upstream_target *target)
+{
+    struct agent *agent = agent_create(pool, target);
+    struct upstream_target carrier = agent_carrier(target);
+
+    agent->computer = agent_find(pool, target->computer_id);
+    if (agent->computer == NULL)
+        agent->computer = computer_create(pool, &carrier);
+    list_append(&agent->computer->ports, &agent->sibling);
+    return agent;
+}
+
 struct agent *agent_for(struct upstream_pool *pool, const struct upstream_target *target)
 {
-    struct agent *agent = agent_find(pool, target->computer_id);
+    struct agent *agent = agent_find_target(pool, target);
 
     if (agent == NULL)
-        return agent_create(pool, target);
+        return target->port == 0 ? computer_create(pool, target) : port_create(pool, target);
     if (!agent_is(agent, target))
         agent_become(agent, target);
     return agent;
@@ -355,12 +435,16 @@ struct agent *agent_for(struct upstream_pool *pool, const struct upstream_target
 
 void agent_forget(struct agent *agent)
 {
+    LIST_EACH(&agent->ports, link)
+    agent_forget(LIST_ITEM(link, struct agent, sibling));
     drop_everything(agent);
     agent_review(agent);
 }
 
 void agent_destroy(struct agent *agent)
 {
+    LIST_EACH(&agent->ports, link)
+    agent_destroy(LIST_ITEM(link, struct agent, sibling));
     drop_everything(agent);
     agent_free(agent);
 }

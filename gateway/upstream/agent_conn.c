@@ -137,10 +137,15 @@ static void on_idle(struct timer *timer)
 struct agent_conn *agent_conn_create(struct agent *agent)
 {
     struct agent_conn *conn = mem_zeroed(sizeof(*conn));
+    const struct upstream_target *identity = &agent->identity;
     const struct dialer_target target = {
-        .agent = agent->identity.agent,
-        .is_h2 = agent->identity.protocol == UPSTREAM_H2,
-        .tls = agent->identity.tls,
+        .agent = identity->agent,
+        .is_h2 = identity->protocol == UPSTREAM_H2,
+        .tls = identity->port == 0 ? identity->tls : NULL,
+        .port = identity->port,
+        .pool = agent->pool,
+        .carrier = agent_carrier(identity),
+        .is_tunnelled = identity->port != 0 && identity->via == UPSTREAM_VIA_AGENT,
     };
 
     conn->agent = agent;

@@ -74,6 +74,13 @@ static void finish_opening(struct tunnel *t, enum status status)
     task_defer(t->conn.loop, &t->opened);
 }
 
+static enum status status_of_answer(unsigned answer)
+{
+    if (answer / 100 == 2)
+        return STATUS_OK;
+    return answer == 403 ? STATUS_ROUTE_REFUSED : STATUS_PORT_CLOSED;
+}
+
 static void on_interim(struct exchange *exchange, const struct head *head)
 {
     (void)exchange;
@@ -86,7 +93,7 @@ static void on_head(struct exchange *exchange, const struct head *head)
 
     t->has_ended = exchange->in_ended;
     if (t->state == TUNNEL_OPENING)
-        finish_opening(t, head->status / 100 == 2 ? STATUS_OK : STATUS_PORT_CLOSED);
+        finish_opening(t, status_of_answer(head->status));
 }
 
 static void on_body(struct exchange *exchange, struct slice bytes)

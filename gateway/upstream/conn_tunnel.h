@@ -6,8 +6,8 @@
 #include "http/client.h"
 
 /* Opens an exchange on `client` (capacity must be > 0; borrowed) for 127.0.0.1:`port` of the guest.
- * on_open follows on a later turn: OK; PORT_CLOSED (the agent said no); AGENT_TIMED_OUT; AGENT_LOST
- * (its conn broke), AGENT_RESET; AGENT_UNREACHABLE (provably not processed). When the client goes,
- * the conn reads SYSTEM. */
+ * on_open follows on a later turn: OK; PORT_CLOSED (the agent said no), ROUTE_REFUSED (403);
+ * AGENT_TIMED_OUT; AGENT_LOST (its conn broke), AGENT_RESET; AGENT_UNREACHABLE (provably not
+ * processed). When the client goes, the conn reads SYSTEM. */
 struct conn *conn_tunnel_start(struct http_client *client, uint16_t port, uint64_t timeout_ms,
                                const struct conn_events *events, void *owner);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "net/name_lookup.h"
 #include "net/timer.h"
+#include "upstream/conn_tunnel.h"
 
 enum { RETRY_MIN_MS = 25, RETRY_MAX_MS = 250 };
 
@@ -19,12 +20,17 @@ struct dialer {
     struct slice host;
     struct tls_context *tls; /* a reference */
     bool is_h2;
+    bool is_tunnelled;
+    uint16_t port; /* 0: as `agent` says */
+    struct upstream_pool *pool;
+    struct upstream_target carrier;
     bool has_retried;
     bool has_ended; /* this attempt has; `status` says how */
     enum status status;
     struct address address;
     uint64_t deadline_ms;
     struct name_lookup *lookup;
+    struct upstream_wait *wait; /* for a client to the carrier */
     struct conn *conn;          /* until the client takes it */
     struct http_client *client; /* until it is handed over */
     struct timer deadline;
@@ -42,6 +48,7 @@ static uint64_t left_ms(const struct dialer *d)
 static void drop_attempt(struct dialer *d)
 {
     name_lookup_cancel(&d->lookup);
+    upstream_wait_cancel(&d->wait);
     conn_destroy(&d->conn);
     if (d->client != NULL) {
         struct http_client *client = d->client;
@@ -171,9 +178,42 @@ static void on_found(void *arg, enum status status, const struct address *addres
     connect_now(d);
 }
 
+static void open_tunnel(struct dialer *d, struct http_client *carrier)
+{
+    d->conn = conn_tunnel_start(carrier, d->port, left_ms(d) + 1, &conn_events, d);
+}
+
+static void on_carrier_ready(void *arg, enum status status, struct http_client *client)
+{
+    struct dialer *d = arg;
+
+    d->wait = NULL;
+    if (status == STATUS_OK) {
+        open_tunnel(d, client);
+    } else {
+        d->has_retried = true; /* that dial has */
+        end_attempt(d, status);
+    }
+}
+
+static void tunnel_now(struct dialer *d)
+{
+    struct http_client *client = upstream_pool_take(d->pool, &d->carrier);
+
+    if (client != NULL)
+        open_tunnel(d, client);
+    else
+        d->wait = upstream_wait_start(d->pool, &d->carrier, on_carrier_ready, d);
+}
+
 static void on_pause_over(struct timer *timer)
 {
-    connect_now(CONTAINER_OF(timer, struct dialer, pause));
+    struct dialer *d = CONTAINER_OF(timer, struct dialer, pause);
+
+    if (d->is_tunnelled)
+        tunnel_now(d);
+    else
+        connect_now(d);
 }
 
 static void on_deadline(struct timer *timer)
@@ -184,14 +224,21 @@ static void on_deadline(struct timer *timer)
     end_attempt(d, STATUS_AGENT_TIMED_OUT);
 }
 
-/* True when a second attempt will be made. Names are not looked up again: a failed lookup had its
- * own retries. */
+/* Certainly before a request, and not for lack of an address: a failed lookup had its own retries.
+ */
+static bool is_worth_another(const struct dialer *d)
+{
+    if (d->is_tunnelled)
+        return d->status == STATUS_AGENT_UNREACHABLE || d->status == STATUS_AGENT_LOST;
+    return d->status == STATUS_AGENT_UNREACHABLE && d->address.len != 0;
+}
+
+/* True when a second attempt will be made. */
 static bool retry(struct dialer *d)
 {
     uint64_t pause_ms = RETRY_MIN_MS + arc4random_uniform(RETRY_MAX_MS - RETRY_MIN_MS + 1);
 
-    if (d->status != STATUS_AGENT_UNREACHABLE || d->has_retried || d->address.len == 0 ||
-        pause_ms >= left_ms(d))
+    if (d->has_retried || !is_worth_another(d) || pause_ms >= left_ms(d))
         return false;
     drop_attempt(d);
     d->has_retried = true;
@@ -227,10 +274,13 @@ static void look_up(struct dialer *d)
     if (address_split(agent, &d->host, &port) != STATUS_OK || d->host.len == 0 || port == 0) {
         end_attempt(d, STATUS_ROUTE_REFUSED);
     } else if (address_parse(agent, &d->address) == STATUS_OK) {
+        if (d->port != 0)
+            address_set_port(&d->address, d->port);
         connect_now(d);
     } else {
         d->address.len = 0;
-        d->lookup = name_lookup_start(d->options.loop, d->host, port, on_found, d);
+        d->lookup =
+            name_lookup_start(d->options.loop, d->host, d->port != 0 ? d->port : port, on_found, d);
     }
 }
 
@@ -244,13 +294,20 @@ struct dialer *dialer_start(const struct dialer_options *options,
     d->arg = arg;
     d->agent = slice_dup(target->agent);
     d->is_h2 = target->is_h2;
+    d->is_tunnelled = target->is_tunnelled;
+    d->port = target->port;
+    d->pool = target->pool;
+    d->carrier = target->carrier;
     d->tls = target->tls != NULL ? tls_context_ref(target->tls) : NULL;
     d->deadline_ms = loop_clock(options->loop)->now_ms + options->connect_ms;
     timer_init(&d->deadline, options->loop, on_deadline);
     timer_init(&d->pause, options->loop, on_pause_over);
     task_init(&d->ended, on_attempt_ended);
     timer_arm(&d->deadline, options->connect_ms);
-    look_up(d);
+    if (d->is_tunnelled)
+        tunnel_now(d);
+    else
+        look_up(d);
     return d;
 }
 

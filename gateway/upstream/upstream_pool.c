@@ -72,7 +72,7 @@ void upstream_pool_destroy(struct upstream_pool **pool)
 struct http_client *upstream_pool_take(struct upstream_pool *pool,
                                        const struct upstream_target *target)
 {
-    struct agent *agent = agent_find(pool, target->computer_id);
+    struct agent *agent = agent_find_target(pool, target);
 
     if (agent == NULL || pool->is_closing)
         return NULL;

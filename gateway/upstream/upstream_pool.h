@@ -11,6 +11,7 @@
 struct upstream_pool;
 
 enum upstream_protocol { UPSTREAM_H2, UPSTREAM_H1 };
+enum upstream_via { UPSTREAM_VIA_AGENT, UPSTREAM_VIA_DIRECT };
 
 struct upstream_target { /* borrowed for the call only */
     struct slice computer_id;
@@ -18,6 +19,11 @@ struct upstream_target { /* borrowed for the call only */
     struct slice boot;
     enum upstream_protocol protocol;
     struct tls_context *tls; /* NULL: clear. h2 over TLS needs ALPN h2 */
+    /* 0: the agent itself. Else a published port: through a CONNECT stream on the agent's HTTP/2
+     * connection, or plain TCP to the agent's host. `protocol` is then what the port speaks, in
+     * clear; `tls` stays the agent's. */
+    uint16_t port;
+    enum upstream_via via;
 };
 
 struct upstream_options {
