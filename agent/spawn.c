@@ -42,7 +42,7 @@ static const char *text_of(struct plan *plan, struct slice text)
 
 static bool has_nul(struct slice text)
 {
-    return memchr(text.ptr, '\0', text.len) != NULL;
+    return text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL;
 }
 
 static enum connect_code refuse(struct plan *plan, enum connect_code code, const char *what,
