@@ -44,12 +44,25 @@ static bool answers(const struct redis_server *server)
 static _Noreturn void run(const struct redis_server *server)
 {
     char port[8], tls_port[8], log_file[128];
-    const char *words[40] = { "redis-server", "--port",     port,
-                              "--bind",       "127.0.0.1",  "--unixsocket",
-                              server->socket_path, "--dir", server->directory,
-                              "--logfile",    log_file,     "--daemonize",
-                              "no",           "--appendonly", "no",
-                              "--save",       "",           "--hz", "10" };
+    const char *words[40] = { "redis-server",
+                              "--port",
+                              port,
+                              "--bind",
+                              "127.0.0.1",
+                              "--unixsocket",
+                              server->socket_path,
+                              "--dir",
+                              server->directory,
+                              "--logfile",
+                              log_file,
+                              "--daemonize",
+                              "no",
+                              "--appendonly",
+                              "no",
+                              "--save",
+                              "",
+                              "--hz",
+                              "10" };
     size_t count = 19;
 
     snprintf(port, sizeof(port), "%u", server->port);
@@ -60,9 +73,9 @@ static _Noreturn void run(const struct redis_server *server)
         words[count++] = server->password;
     }
     if (server->tls_port != 0) {
-        const char *tls[] = { "--tls-port",      tls_port,
-                              "--tls-cert-file", server->certificate_file,
-                              "--tls-key-file",  server->key_file,
+        const char *tls[] = { "--tls-port",         tls_port,
+                              "--tls-cert-file",    server->certificate_file,
+                              "--tls-key-file",     server->key_file,
                               "--tls-ca-cert-file", server->certificate_file,
                               "--tls-auth-clients", "no" };
 

@@ -1,5 +1,6 @@
-/* tests/support/redis_server.h — a real redis-server of the test's own: on a Unix socket and on free ports of 127.0.0.1,
- * in a directory of its own, without persistence. It dies with the test. */
+/* tests/support/redis_server.h — a real redis-server of the test's own: on a Unix socket and on
+ * free ports of 127.0.0.1, in a directory of its own, without persistence. It dies with the test.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +22,8 @@ struct redis_server {
 void redis_server_create(struct redis_server *server, const char *password, bool tls);
 void redis_server_destroy(struct redis_server *server); /* kills it and removes the directory */
 
-void redis_server_start(struct redis_server *server); /* again, on the same ports; returns when it answers */
+void redis_server_start(
+    struct redis_server *server); /* again, on the same ports; returns when it answers */
 void redis_server_kill(struct redis_server *server);  /* SIGKILL; its data are gone */
 void redis_server_pause(struct redis_server *server); /* SIGSTOP */
 void redis_server_resume(struct redis_server *server);

@@ -44,11 +44,11 @@ static void assert_slice(struct slice slice, const char *text)
 static void a_computer_has_every_field_that_was_written(void **state)
 {
     (void)state;
-    struct record *r = BUILD(
-        RECORD_COMPUTER, FIELD("state", "running"), FIELD("agent", "10.0.0.7:49983"),
-        FIELD("protocol", "http1"), FIELD("tls", "mutual"), FIELD("agent_token", "s3cret"),
-        FIELD("boot", "b7"), FIELD("handle", "box"), FIELD("owner", "usr_1"),
-        FIELD("field_of_a_newer_control_plane", "x"));
+    struct record *r =
+        BUILD(RECORD_COMPUTER, FIELD("state", "running"), FIELD("agent", "10.0.0.7:49983"),
+              FIELD("protocol", "http1"), FIELD("tls", "mutual"), FIELD("agent_token", "s3cret"),
+              FIELD("boot", "b7"), FIELD("handle", "box"), FIELD("owner", "usr_1"),
+              FIELD("field_of_a_newer_control_plane", "x"));
 
     assert_int_equal(r->kind, RECORD_COMPUTER);
     assert_slice(r->id, "id_1");
@@ -159,8 +159,12 @@ static void an_expiry_is_unix_seconds_or_rfc_3339(void **state)
                   { "2026-01-01T00:00:00.123456Z", 1767225600000 },
                   { "2026-01-01T02:00:00+02:00", 1767225600000 },
                   { "2025-12-31T19:30:00-04:30", 1767225600000 } };
-    static const char *const wrong[] = { "soon", "1767225600000", "-5", "2026-01-01",
-                                         "2026-01-01T00:00:00", "2026-01-01T00:00:00Zx",
+    static const char *const wrong[] = { "soon",
+                                         "1767225600000",
+                                         "-5",
+                                         "2026-01-01",
+                                         "2026-01-01T00:00:00",
+                                         "2026-01-01T00:00:00Zx",
                                          "2026-01-01T00:00:00+0200" };
 
     (void)state;

@@ -51,11 +51,24 @@ static void every_part_of_a_url_is_understood(void **state)
 static void a_wrong_url_is_refused_without_telling_the_password(void **state)
 {
     static const char *const wrong[] = {
-        "http://h",         "redis://",           "redis:/h",           "redis://h:0",
-        "redis://h:65536",  "redis://h:x",        "redis://h/x",        "redis://user@h",
-        "redis://:@h",      "redis://:hunter2%@h", "redis://:hunter2%0@h", "redis://:hunter2%00@h",
-        "unix://run/x",     "unix:///x?foo=1",    "redis://[::1]x",     "redis://:hunter2@/1",
-        "redis://h/70000",  "",
+        "http://h",
+        "redis://",
+        "redis:/h",
+        "redis://h:0",
+        "redis://h:65536",
+        "redis://h:x",
+        "redis://h/x",
+        "redis://user@h",
+        "redis://:@h",
+        "redis://:hunter2%@h",
+        "redis://:hunter2%0@h",
+        "redis://:hunter2%00@h",
+        "unix://run/x",
+        "unix:///x?foo=1",
+        "redis://[::1]x",
+        "redis://:hunter2@/1",
+        "redis://h/70000",
+        "",
     };
 
     (void)state;
@@ -63,9 +76,8 @@ static void a_wrong_url_is_refused_without_telling_the_password(void **state)
         struct redis_endpoint endpoint = { 0 };
         struct buf error = { 0 };
 
-        assert_int_equal(
-            redis_endpoint_parse(slice_from_string(wrong[i]), &error, &endpoint),
-            STATUS_CONFIG_INVALID);
+        assert_int_equal(redis_endpoint_parse(slice_from_string(wrong[i]), &error, &endpoint),
+                         STATUS_CONFIG_INVALID);
         assert_null(strstr(buf_text(&error), "hunter2"));
         assert_true(error.len > 0);
         buf_deinit(&error);

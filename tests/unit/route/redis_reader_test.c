@@ -32,8 +32,9 @@ static void a_reply_is_a_tree_of_its_parts(void **state)
     struct redis_reply *r = NULL;
 
     (void)state;
-    assert_int_equal(read_one(&limits, SLICE("*5\r\n$3\r\na\0b\r\n:-7\r\n$-1\r\n+OK\r\n$0\r\n\r\n"), &r),
-                     STATUS_OK);
+    assert_int_equal(
+        read_one(&limits, SLICE("*5\r\n$3\r\na\0b\r\n:-7\r\n$-1\r\n+OK\r\n$0\r\n\r\n"), &r),
+        STATUS_OK);
     assert_int_equal(r->kind, REDIS_ARRAY);
     assert_int_equal(r->item_count, 5);
     assert_true(slice_equal(r->items[0].text, SLICE("a\0b")));
@@ -107,8 +108,8 @@ static void a_command_is_an_array_of_bulk_strings(void **state)
 
     (void)state;
     redis_command_append(&out, words, 3);
-    assert_true(slice_equal(buf_slice(&out),
-                            SLICE("*3\r\n$7\r\nHGETALL\r\n$5\r\na\0{b}\r\n$0\r\n\r\n")));
+    assert_true(
+        slice_equal(buf_slice(&out), SLICE("*3\r\n$7\r\nHGETALL\r\n$5\r\na\0{b}\r\n$0\r\n\r\n")));
     buf_deinit(&out);
 }
 

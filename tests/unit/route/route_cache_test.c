@@ -13,8 +13,8 @@ static void put(struct route_cache *cache, enum record_kind kind, const char *id
     struct record *record = NULL;
 
     if (status == STATUS_OK)
-        assert_int_equal(
-            record_from_fields(RECORD_COMPUTER, SLICE("x"), &field, 1, NULL, &record), STATUS_OK);
+        assert_int_equal(record_from_fields(RECORD_COMPUTER, SLICE("x"), &field, 1, NULL, &record),
+                         STATUS_OK);
     route_entry_set(entry, status, record);
     route_entry_unpin(entry);
 }

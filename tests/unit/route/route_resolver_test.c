@@ -1,4 +1,5 @@
-/* The resolver over a store that the test plays itself: it decides when a read is answered, and how. */
+/* The resolver over a store that the test plays itself: it decides when a read is answered, and
+ * how. */
 #include "cmocka_all.h"
 
 #include <stdio.h>
@@ -139,8 +140,8 @@ static void on_found(void *arg, enum status status, struct record *record)
 static void look_up(struct fixture *f, const char *id, struct outcome *outcome)
 {
     *outcome = (struct outcome){ 0 };
-    outcome->lookup = route_lookup_start(f->resolver, RECORD_COMPUTER, slice_from_string(id),
-                                         on_found, outcome);
+    outcome->lookup =
+        route_lookup_start(f->resolver, RECORD_COMPUTER, slice_from_string(id), on_found, outcome);
     assert_int_equal(outcome->count, 0);
 }
 
@@ -378,7 +379,8 @@ static void after_a_flush_every_record_is_read_before_it_is_used(void **state)
     end(f);
 }
 
-static void while_the_link_is_down_known_records_serve_and_unknown_ones_are_unavailable(void **state)
+static void
+while_the_link_is_down_known_records_serve_and_unknown_ones_are_unavailable(void **state)
 {
     struct route_resolver_options options = usual;
     struct outcome a, b;

@@ -1,4 +1,5 @@
-/* The routes file: what it may hold, what is told when it is wrong, and how changes of it are seen. */
+/* The routes file: what it may hold, what is told when it is wrong, and how changes of it are seen.
+ */
 #include "cmocka_all.h"
 
 #include <stdio.h>
@@ -153,7 +154,8 @@ static void a_wrong_file_is_refused_with_the_place_of_the_error(void **state)
         const char *error; /* behind the name of the file */
     } cases[] = {
         { "computers: {}\nhost: {}\n", ":2:1: expected computers, hosts or sessions: \"host\"" },
-        { "computers:\n  c:\n    state: running\n    agnet: x:1\n", ":4:5: unknown field: \"agnet\"" },
+        { "computers:\n  c:\n    state: running\n    agnet: x:1\n",
+          ":4:5: unknown field: \"agnet\"" },
         { "computers:\n  c: { state: runing, agent: \"h:1\" }\n",
           ":2:15: value of state is not understood" },
         { "computers:\n  c: { state: running }\n", ":2:3: record lacks the field agent: \"c\"" },
@@ -169,7 +171,8 @@ static void a_wrong_file_is_refused_with_the_place_of_the_error(void **state)
         { "- a\n", ":1:1: expected computers, hosts and sessions" },
         { "computers: [a]\n", ":1:12: expected a mapping of ids to records" },
         { "computers: { c: x }\n", ":1:17: expected the fields of a record" },
-        { "computers: { c: { state: { a: b } } }\n", ":1:26: expected a value or a list of values" },
+        { "computers: { c: { state: { a: b } } }\n",
+          ":1:26: expected a value or a list of values" },
         { "computers: {}\n---\nhosts: {}\n", ":3:1: expected one document" },
         { "computers: {\n", NULL },
         { "a: b: c\n", NULL },
@@ -230,7 +233,8 @@ static void a_file_replaced_by_rename_is_loaded_again(void **state)
         char text[128], agent[16];
 
         snprintf(agent, sizeof(agent), "h:%d", i);
-        snprintf(text, sizeof(text), "computers: { c: { state: running, agent: \"%s\" } }\n", agent);
+        snprintf(text, sizeof(text), "computers: { c: { state: running, agent: \"%s\" } }\n",
+                 agent);
         write_to(other, text);
         assert_int_equal(rename(other, f->file), 0);
         expect_agent(f, "c", agent);
@@ -286,8 +290,8 @@ static void a_store_can_be_made_of_records_in_memory(void **state)
     for (int i = 0; i < 2; i++) { /* the second replaces the first */
         struct record *record;
 
-        assert_int_equal(
-            record_from_fields(RECORD_COMPUTER, SLICE("c"), fields, 2, NULL, &record), STATUS_OK);
+        assert_int_equal(record_from_fields(RECORD_COMPUTER, SLICE("c"), fields, 2, NULL, &record),
+                         STATUS_OK);
         route_table_put(table, record);
         fields[1].value = SLICE("h:2");
     }

@@ -1,5 +1,5 @@
-/* Routes from a real Redis: coherent within milliseconds, and what outages of every kind do to them. hiredis' blocking
- * client plays the control plane. */
+/* Routes from a real Redis: coherent within milliseconds, and what outages of every kind do to
+ * them. hiredis' blocking client plays the control plane. */
 #include "cmocka_all.h"
 
 #include <stdio.h>
@@ -102,7 +102,7 @@ static void open_store(struct fixture *f, const char *url, const char *prefix,
         .endpoint = &endpoint,
         .tls = tls,
         .prefix = prefix,
-        .connect_timeout_ms = 3000,
+        .connect_timeout_ms = 1500,
         .reply_timeout_ms = 1000,
         .retry_min_ms = 100,
         .retry_max_ms = 5000,
@@ -163,8 +163,7 @@ static struct found get(struct fixture *f, enum record_kind kind, const char *id
 {
     struct found found = { 0 };
     struct record *record = NULL;
-    enum status status =
-        route_resolver_find(f->resolver, kind, slice_from_string(id), &record);
+    enum status status = route_resolver_find(f->resolver, kind, slice_from_string(id), &record);
 
     if (status != STATUS_AGAIN) {
         keep(&found, status, record);
@@ -356,7 +355,6 @@ static void no_request_to_a_known_record_fails_while_redis_is_killed_and_restart
     struct fixture *f = *state;
 
     put(f, "c", "h:1");
-    control(f, "CONFIG SET save ''");
     open_routes(f, &usual);
     for (int round = 0; round < 3; round++) {
         expect_agent(f, "c", "h:1");
@@ -460,8 +458,8 @@ static void losing_the_command_connection_alone_recovers_too(void **state)
     assert_in_range(ms_until_agent(f, "c", "h:2"), 0, 100);
 }
 
-/* The reader looks and the writer writes at the same time, thousands of times over; when the writer stops, the last value
- * must be the one that is served. */
+/* The reader looks and the writer writes at the same time, thousands of times over; when the writer
+ * stops, the last value must be the one that is served. */
 static void a_change_during_a_read_never_leaves_the_old_value_behind(void **state)
 {
     struct fixture *f = *state;
@@ -481,8 +479,8 @@ static void a_change_during_a_read_never_leaves_the_old_value_behind(void **stat
             found[i] = (struct found){ 0 };
             if (route_resolver_find(f->resolver, RECORD_COMPUTER, SLICE("c"), &record) ==
                 STATUS_AGAIN) {
-                struct route_lookup *lookup = route_lookup_start(
-                    f->resolver, RECORD_COMPUTER, SLICE("c"), on_found, &found[i]);
+                struct route_lookup *lookup = route_lookup_start(f->resolver, RECORD_COMPUTER,
+                                                                 SLICE("c"), on_found, &found[i]);
                 assert_non_null(lookup);
             } else {
                 found[i].done = true;
@@ -712,11 +710,13 @@ static void records_can_be_written_through_the_store(void **state)
     snprintf(url, sizeof(url), "unix://%s", f->server.socket_path);
     open_store(f, url, "", NULL);
     store = f->store;
+    f->resolver = route_resolver_create(f->loop, store, &usual);
+    f->store = NULL;
     route_store_redis_append_key(store, RECORD_COMPUTER, SLICE("c"), &key);
     const struct slice hset[] = { SLICE("HSET"),    buf_slice(&key), SLICE("state"),
                                   SLICE("running"), SLICE("agent"),  SLICE("h:1") };
-    const struct slice xadd[] = { SLICE("XADD"),     SLICE("wake"), SLICE("*"),
-                                  SLICE("computer"), SLICE("c") };
+    const struct slice xadd[] = { SLICE("XADD"), SLICE("wake"), SLICE("*"), SLICE("computer"),
+                                  SLICE("c") };
     const struct slice wrong[] = { SLICE("NONSENSE") };
 
     command = route_store_redis_command(store, hset, 6, on_reply, &told); /* before it is up */
@@ -735,7 +735,7 @@ static void records_can_be_written_through_the_store(void **state)
     command = route_store_redis_command(store, xadd, 5, on_reply, &cancelled);
     route_store_redis_cancel(&command);
     assert_null(command);
-    open_routes(f, &usual);
+    assert_true(route_resolver_link_is_up(f->resolver));
     expect_agent(f, "c", "h:1");
     assert_int_equal(cancelled.count, 0);
     buf_deinit(&key);
