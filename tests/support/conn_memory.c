@@ -218,6 +218,14 @@ void conn_memory_pair(struct loop *loop, const struct conn_memory_options *optio
     *out_b = &b->conn;
 }
 
+void conn_memory_limit(struct conn *conn, size_t read_bytes, size_t write_bytes)
+{
+    struct memory_end *end = end_of(conn);
+
+    end->options.read_bytes = read_bytes;
+    end->options.write_bytes = write_bytes;
+}
+
 void conn_memory_break(struct conn *conn)
 {
     struct memory_end *end = end_of(conn);

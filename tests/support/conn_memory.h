@@ -23,6 +23,9 @@ struct conn_memory_options {
 void conn_memory_pair(struct loop *loop, const struct conn_memory_options *options,
                       struct conn **out_a, struct conn **out_b);
 
+/* Changes read_bytes and write_bytes of this end alone. */
+void conn_memory_limit(struct conn *conn, size_t read_bytes, size_t write_bytes);
+
 /* The peer of `conn` sees a reset (STATUS_SYSTEM) after what is already on its way; `conn` too. */
 void conn_memory_break(struct conn *conn);
 

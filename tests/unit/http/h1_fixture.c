@@ -152,6 +152,7 @@ void app_connect(struct app *app, const struct conn_memory_options *options)
     app->client_ended = false;
     app->refused_status = 0;
     conn_memory_pair(app->loop, options != NULL ? options : &none, &app->client, &app->server_end);
+    conn_memory_limit(app->client, 0, 0);
     conn_set_owner(app->client, &client_events, app);
     http_server_accept(app->server, app->server_end, on_closed, app);
     app_turn(app, 2);
