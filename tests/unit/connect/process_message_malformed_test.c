@@ -181,13 +181,8 @@ static void malformed_events_are_refused(void **state)
         "{\"event\":{\"end\":{\"exited\":1}}}",
         "{\"event\":{\"end\":{},\"start\":{}}}",
     };
-    static const char *const proto[] = { "0a",
-                                         "0a0108",
-                                         "0a020a01",
-                                         "0a0312020a",
-                                         "0a0412020a05",
-                                         "0a03"
-                                         "1a0108" };
+    static const char *const proto[] = { "0a",         "0a0108",       "0a020a01",
+                                         "0a0312020a", "0a0412020a05", "0a031a0108" };
     struct arena arena;
     struct process_event event;
 
