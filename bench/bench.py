@@ -25,10 +25,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_port(port, process, name):
+def wait_port(port, process, name, log_dir):
     for _ in range(200):
         if process.poll() is not None:
-            sys.exit(f"bench: {name} ended at once")
+            sys.exit(f"bench: {name} ended at once:\n{(log_dir / (name + '.log')).read_text()}")
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -50,6 +50,7 @@ class Bench:
     def __init__(self, rounds):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="exec-gateway-bench-"))
         self.rounds = rounds
+        self.keep = bool(os.environ.get("BENCH_KEEP"))
         self.children = []
         self.versions = {}
 
@@ -67,14 +68,15 @@ class Bench:
                     child.wait(5)
                 except subprocess.TimeoutExpired:
                     child.kill()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def upstream(self):
         docroot = self.dir / "docroot" / "process.Process"
         docroot.mkdir(parents=True)
         (docroot / "List").write_bytes(b'{"processes":[]}')
         port = free_port()
-        wait_port(port, self.start("nghttpd", ["nghttpd", "--no-tls", "-n1", "-d", docroot.parent, port]), "nghttpd")
+        wait_port(port, self.start("nghttpd", ["nghttpd", "--no-tls", "-n1", "-d", docroot.parent, port]), "nghttpd", self.dir)
         return port
 
     def haproxy(self, upstream):
@@ -82,7 +84,7 @@ class Bench:
         config = self.dir / "haproxy.cfg"
         config.write_text(f"""global
   nbthread 1
-  maxconn 10000
+  maxconn 4000
 defaults
   mode http
   timeout connect 5s
@@ -96,7 +98,7 @@ backend b
   server s 127.0.0.1:{upstream} proto h2
 """)
         process = self.start("haproxy", ["haproxy", "-db", "-f", config])
-        wait_port(port, process, "haproxy")
+        wait_port(port, process, "haproxy", self.dir)
         return process.pid, port
 
     def nghttpx(self, upstream):
@@ -104,7 +106,7 @@ backend b
         process = self.start("nghttpx", ["nghttpx", "--conf=/dev/null", "-n1", "--single-process", f"-f127.0.0.1,{port};no-tls",
                                          f"-b127.0.0.1,{upstream};;proto=h2", "--accesslog-file=/dev/null",
                                          f"--errorlog-file={self.dir}/nghttpx.err"])
-        wait_port(port, process, "nghttpx")
+        wait_port(port, process, "nghttpx", self.dir)
         return process.pid, port
 
     def gateway(self, upstream):
@@ -125,7 +127,7 @@ log: {{access: "{self.dir}/access.log"}}
 limits: {{h2: {{streams_total: 100000000}}}}
 """)
         process = self.start("exec-gateway", [BIN / "exec-gateway", "serve", "-c", config])
-        wait_port(port, process, "exec-gateway")
+        wait_port(port, process, "exec-gateway", self.dir)
         self.token = subprocess.check_output([BIN / "exec-gateway", "token", "mint", "-c", config, "--computer", "cmp_1",
                                               "--session", "ses_1"], text=True).strip()
         return process.pid, port

@@ -154,8 +154,9 @@ const struct schema_key config_schema[] = {
       .words = "HTTP/2 connections per agent and worker." },
     { "upstream.h1_connections", VALUE_SIZE, AT(upstream.h1_conns), "256", BETWEEN(1, 65536),
       .words = "HTTP/1.1 connections per agent and worker." },
-    { "upstream.pending", VALUE_SIZE, AT(upstream.pending), "64", .max = 1u << 20,
-      .words = "Requests that may wait for a connection, per agent." },
+    { "upstream.pending", VALUE_SIZE, AT(upstream.pending), "1024", .max = 1u << 20,
+      .words = "Requests that may wait for a connection, per agent and worker. No lower than a "
+               "burst that meets a cold gateway." },
     { "upstream.pending_timeout", VALUE_DURATION, AT(upstream.pending_ms), "3s", .min = 1,
       .words = "How long they may wait." },
     { "upstream.connect_timeout", VALUE_DURATION, AT(upstream.connect_ms), "3s", .min = 10,

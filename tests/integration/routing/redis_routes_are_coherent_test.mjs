@@ -9,8 +9,8 @@ const slack = isSanitized ? 3 : 1;
 
 before(async () => {
     redis = await rig.startRedis();
-    agentA = await rig.startAgent([], { env: { ...process.env, WHO: 'A' } });
-    agentB = await rig.startAgent([], { env: { ...process.env, WHO: 'B' } });
+    agentA = await rig.startAgent();
+    agentB = await rig.startAgent();
     rig.putRoutes(redis, agentA);
     gateway = await rig.startGateway({ redis, config: { workers: 4 } });
     token = rig.token();
@@ -20,10 +20,11 @@ after(() => rig.stop());
 async function who(more = {}) {
     const response = await fetch(`${gateway.url}/process.Process/Start`, {
         method: 'POST', headers: { authorization: `Bearer ${more.token ?? token}`, 'content-type': 'application/json', connection: 'close' },
-        body: JSON.stringify({ command: ['sh', '-c', 'printf $WHO'] }),
+        body: JSON.stringify({ command: ['sh', '-c', 'echo $PPID'] /* the agent's pid */ }),
     });
     const answer = await response.json();
-    return { status: response.status, who: answer.stdout, code: answer.code };
+    const names = { [agentA.pid]: 'A', [agentB.pid]: 'B' };
+    return { status: response.status, who: names[answer.stdout?.trim()], code: answer.code };
 }
 /** New connections, so that every worker is asked. */
 const manyWho = (count) => Promise.all(Array.from({ length: count }, () => who()));
