@@ -43,7 +43,7 @@ static void add_block(struct arena *arena, size_t at_least_bytes)
 
 char *arena_bytes(struct arena *arena, size_t size_bytes)
 {
-    if (arena->left < size_bytes)
+    if (arena->left < size_bytes || arena->next == NULL)
         add_block(arena, size_bytes);
     char *bytes = arena->next;
     arena->next += size_bytes;

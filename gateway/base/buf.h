@@ -19,7 +19,7 @@ void buf_deinit(struct buf *buf);
 
 static inline struct slice buf_slice(const struct buf *buf)
 {
-    return slice_of(buf->memory + buf->start, buf->len);
+    return buf->memory != NULL ? slice_of(buf->memory + buf->start, buf->len) : SLICE_EMPTY;
 }
 
 /* Room for `size_bytes` more at the tail: returns where to write; buf_commit() then says how many were written. */

@@ -58,7 +58,7 @@ static inline bool slice_ends_with(struct slice s, struct slice suffix)
 /* The rest after `count` bytes; `count` may not be larger than the slice. */
 static inline struct slice slice_skip(struct slice s, size_t count)
 {
-    return slice_of(s.ptr + count, s.len - count);
+    return slice_of(count > 0 ? s.ptr + count : s.ptr, s.len - count); /* NULL + 0 is undefined */
 }
 
 static inline struct slice slice_first(struct slice s, size_t count)
