@@ -18,7 +18,8 @@ struct answer {
     struct served_agent *agent;
     struct list link;
     struct exchange *exchange;
-    uint64_t port; /* of a CONNECT */
+    uint64_t port;     /* of a CONNECT */
+    size_t echo_bytes; /* in `out`, not yet consumed */
 };
 
 static void answer_free(struct answer *answer)
@@ -48,10 +49,12 @@ static void on_body(struct exchange *exchange, struct slice bytes)
 
     if (answer->port == SERVED_PORT_SINK)
         return;
-    if (answer->port == SERVED_PORT_SOURCE)
+    if (answer->port == SERVED_PORT_SOURCE) {
         exchange_consumed(exchange, bytes.len);
-    else
+    } else {
         exchange_write(exchange, bytes); /* consumed when they have left */
+        answer->echo_bytes += bytes.len;
+    }
 }
 
 static void on_end(struct exchange *exchange, const struct fields *trailers)
@@ -73,7 +76,11 @@ static void on_drained(struct exchange *exchange, size_t size_bytes)
         pump_source(answer);
         return;
     }
-    exchange_consumed(exchange, size_bytes);
+    if (size_bytes > answer->echo_bytes)
+        size_bytes = answer->echo_bytes; /* the rest was no echo */
+    answer->echo_bytes -= size_bytes;
+    if (size_bytes > 0)
+        exchange_consumed(exchange, size_bytes);
     free_if_finished(answer);
 }
 
