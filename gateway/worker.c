@@ -127,8 +127,9 @@ listener_options_of(const struct worker *w, const struct worker_options *options
                             : -1,
         .reuse_port = !is_unix,
         .proxy_protocol = from->proxy_protocol,
-        .proxy_trusted = from->proxy_protocol_from.items,
-        .proxy_trusted_count = from->proxy_protocol_from.count,
+        .proxy_protocol_from = from->proxy_protocol_from.items,
+        .proxy_protocol_from_count = from->proxy_protocol_from.count,
+        .proxy_protocol_timeout_ms = w->config->proxy_header_ms,
     };
 }
 

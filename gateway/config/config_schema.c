@@ -184,6 +184,8 @@ const struct schema_key config_schema[] = {
       .words = "In flight at once, per worker; above: 429." },
     { "limits.trusted_proxies", VALUE_NETWORKS, AT(trusted_proxies),
       .words = "Peers whose `X-Forwarded-*` counts." },
+    { "limits.proxy_header_timeout", VALUE_DURATION, AT(proxy_header_ms), "5s", BETWEEN(10, 600000),
+      .words = "For a whole PROXY header." },
     { "limits.response_head_timeout", VALUE_DURATION, AT(proxy.response_head_ms), "300s", .min = 10,
       .words = "Longest wait for the head of an app's response." },
     { "limits.fields", VALUE_SIZE, AT(limits.fields_soft), "128", .min = 8,
