@@ -69,7 +69,6 @@ static void let_go(struct call *call)
     stop_looking(call);
     drop_upstream(call);
     call->timeout_due_ms = call->expiry_due_ms = call->cut_due_ms = call->wait_due_ms = 0;
-    call->stall_due_ms = 0;
 }
 
 static void call_free(struct call *call)
@@ -105,7 +104,7 @@ static bool client_has_all(const struct exchange *client)
 static uint64_t earliest_due_ms(const struct call *call)
 {
     const uint64_t dues[] = { call->state_due_ms, call->timeout_due_ms, call->expiry_due_ms,
-                              call->stall_due_ms, call->cut_due_ms,     call->wait_due_ms };
+                              call->cut_due_ms, call->wait_due_ms };
     uint64_t earliest = 0;
 
     for (size_t i = 0; i < sizeof(dues) / sizeof(dues[0]); i++)

@@ -50,9 +50,7 @@ struct call {
     struct list link;
     struct relay relay; /* .client, .upstream: the exchanges; both are owned by the call */
     struct timer timer; /* the earliest of the deadlines below */
-    uint64_t state_due_ms, timeout_due_ms, expiry_due_ms, stall_due_ms, cut_due_ms,
-        wait_due_ms;      /* 0: none */
-    uint64_t progress_ms; /* when bytes last left toward the client */
+    uint64_t state_due_ms, timeout_due_ms, expiry_due_ms, cut_due_ms, wait_due_ms; /* 0: none */
     enum call_state state;
     enum status outcome;
     enum status cut; /* the stream ends with this at its next edge; OK: it does not */

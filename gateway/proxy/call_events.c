@@ -5,8 +5,6 @@
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
 
-enum { DEFAULT_STALL_MS = 60000 };
-
 static bool has_its_end(const struct call *call)
 {
     return call->state >= CALL_FINISHING;
@@ -63,9 +61,8 @@ static void on_client_drained(struct exchange *exchange, size_t size_bytes)
 
     call_enter(call);
     call->client_bytes += size_bytes;
-    call->progress_ms = call_now_ms(call);
     if (call->state == CALL_FINISHING)
-        call->state_due_ms = call->progress_ms + call_states[CALL_FINISHING].limit_ms;
+        call->state_due_ms = call_now_ms(call) + call_states[CALL_FINISHING].limit_ms;
     if (call->plain != NULL)
         plain_call_drained(call);
     else
@@ -108,18 +105,6 @@ const struct exchange_events call_client_events = {
 };
 
 /* ---- the agent's exchange ---- */
-
-/* Bytes wait for the client: from now on it has to take some. */
-static void note_output(struct call *call)
-{
-    const struct proxy_options *options = &call->config->options;
-    uint64_t limit = options->write_stall_ms > 0 ? options->write_stall_ms : DEFAULT_STALL_MS;
-
-    if (call->stall_due_ms != 0 || has_its_end(call) || call_client(call)->out.len == 0)
-        return;
-    call->progress_ms = call_now_ms(call);
-    call->stall_due_ms = call->progress_ms + limit;
-}
 
 static void on_upstream_interim(struct exchange *exchange, const struct head *head)
 {
@@ -251,7 +236,6 @@ static void on_upstream_body(struct exchange *exchange, struct slice bytes)
     } else {
         relay_response_body(&call->relay, bytes);
     }
-    note_output(call);
     call_leave(call);
 }
 
@@ -501,22 +485,6 @@ static bool is_due(uint64_t due_ms, uint64_t now)
     return due_ms != 0 && due_ms <= now;
 }
 
-static void stall_due(struct call *call, uint64_t now)
-{
-    const struct proxy_options *options = &call->config->options;
-    uint64_t limit = options->write_stall_ms > 0 ? options->write_stall_ms : DEFAULT_STALL_MS;
-
-    if (call_client(call)->out.len == 0) {
-        call->stall_due_ms = 0;
-    } else if (call->progress_ms + limit > now) {
-        call->stall_due_ms = call->progress_ms + limit;
-    } else {
-        call->words = "client took no byte for too long";
-        call->outcome = STATUS_CLIENT_LOST;
-        call_close_client(call, RESET_CANCEL);
-    }
-}
-
 static void state_due(struct call *call)
 {
     enum status late = call_states[call->state].late;
@@ -547,8 +515,6 @@ void call_on_timer(struct timer *timer)
     } else if (is_due(call->wait_due_ms, now)) {
         call->wait_due_ms = 0;
         plain_call_waited(call);
-    } else if (is_due(call->stall_due_ms, now)) {
-        stall_due(call, now);
     } else if (is_due(call->state_due_ms, now)) {
         state_due(call);
     }

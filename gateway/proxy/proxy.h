@@ -33,7 +33,6 @@ struct proxy_options {
     size_t requests_per_session;  /* 256 */
     size_t requests_per_computer; /* 1024 */
     uint64_t response_head_ms;    /* 300 s, ports */
-    uint64_t write_stall_ms; /* a stream whose client takes no byte for so long is reset; 0: 60 s */
     /* trust */
     const struct network
         *trusted_proxies; /* copied: forwarding headers count from these peers alone */
