@@ -63,15 +63,27 @@ static void run_at_once(struct task *task)
     answer(CONTAINER_OF(task, struct name_lookup, at_once));
 }
 
+/* One address is all that is tried, so it should be the one that most likely works: "localhost" is
+ * ::1 first, where few agents listen. */
+static const struct addrinfo *choose(const struct addrinfo *found)
+{
+    for (const struct addrinfo *each = found; each != NULL; each = each->ai_next) {
+        if (each->ai_family == AF_INET)
+            return each;
+    }
+    return found;
+}
+
 static void resolve(struct name_lookup *l)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
     struct addrinfo *found = NULL;
     int error = getaddrinfo(l->host, NULL, &hints, &found);
+    const struct addrinfo *chosen = choose(found);
 
-    if (error == 0 && found != NULL && found->ai_addrlen <= sizeof(l->address.storage)) {
-        memcpy(&l->address.storage, found->ai_addr, found->ai_addrlen);
-        l->address.len = found->ai_addrlen;
+    if (error == 0 && chosen != NULL && chosen->ai_addrlen <= sizeof(l->address.storage)) {
+        memcpy(&l->address.storage, chosen->ai_addr, chosen->ai_addrlen);
+        l->address.len = chosen->ai_addrlen;
         address_set_port(&l->address, l->port);
         l->status = STATUS_OK;
     } else {

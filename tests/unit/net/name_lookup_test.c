@@ -76,6 +76,7 @@ static void names_of_this_machine_are_found(void **state)
         wait_for(*state, &answers[i]);
         assert_int_equal(answers[i].status, STATUS_OK);
         assert_int_equal(address_port(&answers[i].address), 8080);
+        assert_int_equal(answers[i].address.storage.ss_family, AF_INET);
     }
 }
 
