@@ -263,6 +263,8 @@ static void reset_stuck_streams(struct h2_session *session, uint64_t now)
 {
     struct list *link = session->streams.next;
 
+    if (session->backlog.len > 0)
+        return; /* the transport is stuck, not they */
     while (link != &session->streams && !session->is_finished) {
         struct h2_stream *stream = LIST_ITEM(link, struct h2_stream, link);
 

@@ -76,6 +76,15 @@ static void decode(struct h2_peer *peer, struct peer_frame *frame)
     nghttp2_hd_inflate_end_headers(peer->inflater);
 }
 
+/* The first frame of either side must be SETTINGS proper. */
+static void ack_settings(struct h2_peer *peer)
+{
+    if (!peer->owes_ack || !peer->has_greeted)
+        return;
+    peer->owes_ack = false;
+    h2_peer_frame(peer, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, SLICE_EMPTY);
+}
+
 static void got(struct h2_peer *peer, struct peer_frame frame)
 {
     if (peer->count == peer->capacity) {
@@ -88,8 +97,10 @@ static void got(struct h2_peer *peer, struct peer_frame frame)
     }
     peer->frames[peer->count++] = frame;
     if (frame.type == NGHTTP2_SETTINGS && (frame.flags & NGHTTP2_FLAG_ACK) == 0 &&
-        peer->acks_settings)
-        h2_peer_frame(peer, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, SLICE_EMPTY);
+        peer->acks_settings) {
+        peer->owes_ack = true;
+        ack_settings(peer);
+    }
     if (frame.type == NGHTTP2_PING && (frame.flags & NGHTTP2_FLAG_ACK) == 0 && peer->acks_pings)
         h2_peer_frame(peer, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, buf_slice(&frame.payload));
 }
@@ -198,6 +209,8 @@ void h2_peer_greet(struct h2_peer *peer, uint32_t max_streams)
         h2_peer_raw(peer, SLICE(NGHTTP2_CLIENT_MAGIC));
     h2_peer_frame(peer, NGHTTP2_SETTINGS, 0, 0,
                   max_streams > 0 ? slice_of(entry, sizeof(entry)) : SLICE_EMPTY);
+    peer->has_greeted = true;
+    ack_settings(peer);
 }
 
 static void put_text(struct buf *into, struct slice text)

@@ -24,6 +24,8 @@ struct h2_peer {
     bool is_server;
     bool preface_seen;
     bool is_closed; /* the other side ended the conn */
+    bool has_greeted;
+    bool owes_ack; /* SETTINGS came before we greeted */
     bool acks_settings;
     bool acks_pings;
     bool is_deaf; /* does not read */

@@ -41,6 +41,14 @@ void fixture_start(struct fixture *f);
 void turns(struct fixture *f, unsigned count);
 void wait_ms(struct fixture *f, unsigned ms);
 
+/* At most 10 s, on a busy machine. */
+#define WAIT_FOR(f, condition)                                                                     \
+    do {                                                                                           \
+        for (int left = 10000; left > 0 && !(condition); left--)                                   \
+            wait_ms(f, 1);                                                                         \
+        assert_true(condition);                                                                    \
+    } while (0)
+
 #define GET(path) ":method: GET\n:scheme: http\n:authority: exec.computer.test\n:path: " path "\n"
 #define POST(path) ":method: POST\n:scheme: http\n:authority: exec.computer.test\n:path: " path "\n"
 

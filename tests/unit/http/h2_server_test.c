@@ -446,9 +446,8 @@ static void an_idle_connection_is_told_to_go(void **state)
 
     f->limits.idle_ms = 20;
     started(state);
-    wait_ms(f, 40);
+    WAIT_FOR(f, f->is_closed);
     assert_int_equal(h2_peer_error(&f->peer, 0), NGHTTP2_NO_ERROR);
-    assert_true(f->is_closed);
     assert_int_equal(counter_read(&http_server_counters(f->server)->closed_idle), 1);
 }
 
@@ -473,15 +472,13 @@ static void a_silent_peer_is_pinged_and_then_given_up(void **state)
     struct fixture *f = *state;
 
     f->limits.ping_ms = 15;
-    f->limits.ping_timeout_ms = 15;
+    f->limits.ping_timeout_ms = 400;
     started(state);
     h2_peer_headers(&f->peer, 1, END, GET("/"));
-    wait_ms(f, 60);
-    assert_in_range(h2_peer_count(&f->peer, NGHTTP2_PING, 0), 1, 10); /* answered: lives */
+    WAIT_FOR(f, h2_peer_count(&f->peer, NGHTTP2_PING, 0) >= 2); /* answered: lives */
     assert_false(f->is_closed);
     f->peer.acks_pings = false;
-    wait_ms(f, 80);
-    assert_true(f->is_closed);
+    WAIT_FOR(f, f->is_closed);
     assert_int_equal(f->requests[0].reason, RESET_LOST);
 }
 
@@ -490,7 +487,7 @@ static void a_stalled_transport_is_given_up(void **state)
     struct fixture *f = *state;
     static char bytes[1 << 20];
 
-    f->limits.write_stall_ms = 30;
+    f->limits.write_stall_ms = 150;
     started(state);
     h2_peer_headers(&f->peer, 1, END, GET("/"));
     h2_peer_window(&f->peer, 0, 1 << 22);
@@ -499,10 +496,9 @@ static void a_stalled_transport_is_given_up(void **state)
     h2_peer_listen(&f->peer, false);
     recorder_send_head(&f->requests[0], 200, false);
     exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
-    wait_ms(f, 10);
+    turns(f, 3);
     assert_false(f->is_closed);
-    wait_ms(f, 80);
-    assert_true(f->is_closed);
+    WAIT_FOR(f, f->is_closed);
     assert_int_equal(counter_read(&http_server_counters(f->server)->closed_stalled), 1);
 }
 
@@ -511,7 +507,7 @@ static void a_stream_whose_window_stays_shut_is_reset_alone(void **state)
     struct fixture *f = *state;
     static char bytes[70000];
 
-    f->limits.write_stall_ms = 30;
+    f->limits.write_stall_ms = 150;
     started(state);
     h2_peer_headers(&f->peer, 1, END, GET("/"));
     h2_peer_headers(&f->peer, 3, END, GET("/"));
@@ -519,8 +515,7 @@ static void a_stream_whose_window_stays_shut_is_reset_alone(void **state)
     turns(f, 3);
     recorder_send_head(&f->requests[0], 200, false);
     exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
-    wait_ms(f, 80);
-    assert_int_equal(h2_peer_error(&f->peer, 1), NGHTTP2_CANCEL);
+    WAIT_FOR(f, h2_peer_error(&f->peer, 1) == NGHTTP2_CANCEL);
     assert_true(f->requests[0].reset);
     recorder_answer(&f->requests[1], "still here");
     turns(f, 3);
