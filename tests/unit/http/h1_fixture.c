@@ -138,6 +138,11 @@ static const struct conn_events client_events = {
     .on_writable = client_writable,
 };
 
+const struct conn_events *app_client_events(void)
+{
+    return &client_events;
+}
+
 static void on_closed(void *arg)
 {
     ((struct app *)arg)->closed_count++;

@@ -57,6 +57,7 @@ void app_send(struct app *app,
 void app_turn(struct app *app, unsigned turns);
 bool app_wait(struct app *app, uint64_t limit_ms,
               bool (*done)(const struct app *app)); /* of real time */
+const struct conn_events *app_client_events(void);  /* of app->client, with the app as owner */
 bool app_client_is_closed(const struct app *app);
 
 /* What the client received since the last time it was cleared. */
