@@ -76,7 +76,7 @@ static enum status parse_tcp(struct slice rest, struct buf *out_error,
     struct slice database = rest;
     struct slice authority = slice_cut(&database, '/');
     size_t bracket = slice_find(authority, ']');
-    struct slice host = authority, port = SLICE_EMPTY;
+    struct slice host, port;
     uint64_t number = DEFAULT_PORT;
 
     if (slice_starts_with(authority, SLICE("[")) && bracket < authority.len) {

@@ -440,8 +440,12 @@ static void find_address(struct redis_link *link)
     struct buf text = { 0 };
 
     if (to->host != NULL) {
-        link->lookup =
-            name_lookup_start(link->loop, slice_from_string(to->host), to->port, on_name, link);
+        /* a lookup gives ::1 first, where a Redis that is bound to 127.0.0.1 alone is not */
+        bool is_local = strcmp(to->host, "localhost") == 0;
+
+        link->lookup = name_lookup_start(
+            link->loop, is_local ? SLICE("127.0.0.1") : slice_from_string(to->host), to->port,
+            on_name, link);
         return;
     }
     buf_printf(&text, "unix:%s", to->unix_path);

@@ -811,7 +811,7 @@ static void rediss_checks_the_certificate(void **state)
     assert_int_equal(tls_context_create_client(&options, NULL, &tls), STATUS_OK);
     assert_int_equal(tls_context_create_client(&system_only, NULL, &distrustful), STATUS_OK);
     put(f, "c", "h:1");
-    snprintf(url, sizeof(url), "rediss://:p%%40ss%%20word@127.0.0.1:%u", f->server.tls_port);
+    snprintf(url, sizeof(url), "rediss://:p%%40ss%%20word@localhost:%u", f->server.tls_port);
     open_store(f, url, "", distrustful);
     const struct route_store_redis_counters *counters = route_store_redis_counters(f->store);
     run_for(f, 200);
