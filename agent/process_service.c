@@ -651,6 +651,8 @@ static void on_drained(struct exchange *exchange, size_t size_bytes)
 
     if (call->state == CALL_STREAMING)
         subscriber_drained(&call->subscriber);
+    if (call->was_dropped)
+        timer_arm(&call->linger, call->service->options.dropped_ms);
     settle(call);
 }
 

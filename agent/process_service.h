@@ -22,7 +22,7 @@ struct process_service_options {
     size_t subscriber_bytes; /* see fanout_shared */
     size_t high_bytes, low_bytes;
     uint64_t linger_ms;  /* for a request that goes on after its answer */
-    uint64_t dropped_ms; /* for a slow subscriber to take what it still has, before it is reset */
+    uint64_t dropped_ms; /* a dropped subscriber may stand still so long, then it is reset */
     struct process_table_options table;
     struct spawn_options spawn; /* its texts must outlive the service */
 };

@@ -31,7 +31,6 @@ struct fixture {
 struct rpc_test {
     struct fixture *f;
     struct exchange *exchange;
-    struct buf path, type; /* what the head borrows */
     enum message_codec codec;
     bool is_paused; /* do not take what comes: the window closes */
     size_t held_bytes;
@@ -39,7 +38,8 @@ struct rpc_test {
     unsigned status;
     struct buf content_type, allow, accept_post, grpc_status, grpc_message;
     struct buf body; /* raw; not filled when `is_stream` */
-    bool is_stream, is_ended, was_reset;
+    bool is_stream, is_web, is_ended, was_reset;
+    struct buf web; /* frames of gRPC-Web, not whole yet */
     struct envelope_reader reader;
     struct buf end_stream; /* the last message of a Connect stream */
     struct buf message;    /* a message that is no event (gRPC unary) */
