@@ -2,8 +2,9 @@
  * before they are text, and the body framed straight from exchange->out, so that one turn is one
  * gathered write and nothing is copied. Private to this folder.
  *
- *     backlog (framed, the transport was full) ▸ head ▸ chunk line ▸ exchange->out ▸ CRLF, last
- * chunk, trailers
+ *     backlog ▸ head ▸ chunk line ▸ exchange->out ▸ CRLF, last chunk, trailers
+ *
+ * The backlog is what was framed when the transport was full, never body bytes.
  *
  * Trailers go out whenever the body is chunked, whether the request said `TE: trailers` or not: a
  * recipient that does not know them skips them (RFC 9112 §7.1.2), and gRPC-Web and Connect clients
