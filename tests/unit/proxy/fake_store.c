@@ -149,6 +149,11 @@ void fake_store_set(struct fake_store *store, enum record_kind kind, const char 
         store->base.events->on_changed(store->base.owner, kind, slice_from_string(id));
 }
 
+void fake_store_link_up(struct fake_store *store)
+{
+    store->base.events->on_link(store->base.owner, true);
+}
+
 void fake_store_fail(struct fake_store *store, bool fails)
 {
     store->fails = fails;

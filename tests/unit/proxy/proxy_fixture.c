@@ -284,6 +284,7 @@ int fixture_setup(void **state)
     listen_on(f, on_agent_conn, &f->agent_listener);
     f->store = fake_store_create(f->loop);
     f->routes = route_resolver_create(f->loop, fake_store_base(f->store), &routes);
+    fake_store_link_up(f->store);
     snprintf(f->computer, sizeof(f->computer),
              "state=running;agent=%s;protocol=h2c;boot=b1;agent_token=guest-secret",
              address_text(listener_address(f->agent_listener), agent));
