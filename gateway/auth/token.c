@@ -187,13 +187,13 @@ enum status token_verify(struct token_verifier *verifier, struct slice token, en
                          struct principal **out_principal)
 {
     char digest[TOKEN_CACHE_KEY_BYTES];
-    struct slice key = slice_of(digest, sizeof(digest));
     enum status status;
 
     if (token.len > verifier->token_bytes) {
         status = STATUS_TOKEN_TOO_LONG;
     } else {
         digest_token(verifier, token, use, digest);
+        struct slice key = slice_of(digest, sizeof(digest));
         const struct token_verdict *known = token_cache_find(&verifier->cache, key);
         status = known != NULL ? verify_cached(verifier, key, known, out_principal)
                                : verify_anew(verifier, token, use, key, out_principal);
