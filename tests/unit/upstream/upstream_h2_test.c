@@ -462,6 +462,30 @@ static void destroying_the_pool_loses_exchanges_and_leaves_waits_to_their_owners
     close(fd);
 }
 
+static void wait_again(void *arg, enum status status, struct http_client *client)
+{
+    struct waiter *w = arg;
+
+    assert_int_equal(status, STATUS_OK);
+    assert_non_null(client); /* and unused */
+    w->order++;
+    w->wait = upstream_wait_start(w->fixture->pool, &w->fixture->target, wait_again, w);
+}
+
+static void who_waits_again_without_using_the_client_cannot_keep_the_loop(void **state)
+{
+    struct fixture *f = *state;
+    struct waiter w = { .fixture = f };
+    int fd = connect_pool(f, RAW_UNLIMITED);
+
+    w.wait = upstream_wait_start(f->pool, &f->target, wait_again, &w);
+    for (unsigned i = 0; i < 20; i++)
+        loop_turn(f->loop, 5);
+    assert_in_range(w.order, 1, 20);
+    upstream_wait_cancel(&w.wait);
+    close(fd);
+}
+
 static void computers_do_not_share_conns(void **state)
 {
     struct fixture *f = *state;
@@ -503,6 +527,7 @@ int main(void)
         TEST(forgetting_inside_on_ready_is_safe),
         TEST(a_cancelled_wait_is_never_told_and_its_dial_serves_the_next),
         TEST(destroying_the_pool_loses_exchanges_and_leaves_waits_to_their_owners),
+        TEST(who_waits_again_without_using_the_client_cannot_keep_the_loop),
         TEST(computers_do_not_share_conns),
     };
 
