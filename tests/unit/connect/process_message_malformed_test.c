@@ -202,12 +202,30 @@ static void malformed_events_are_refused(void **state)
     arena_deinit(&arena);
 }
 
+static enum status decode_nested(size_t bracket_count)
+{
+    struct buf message = { 0 };
+
+    buf_append(&message, SLICE("{\"a\":"));
+    for (size_t i = 0; i < bracket_count; i++)
+        buf_append_byte(&message, '[');
+    for (size_t i = 0; i < bracket_count; i++)
+        buf_append_byte(&message, ']');
+    buf_append_byte(&message, '}');
+    enum status status = decode(METHOD_LIST, MESSAGE_JSON, buf_slice(&message), NULL);
+    buf_deinit(&message);
+    return status;
+}
+
 static void nesting_and_number_of_values_are_bounded(void **state)
 {
     struct buf message = { 0 };
     struct buf error = { 0 };
 
     (void)state;
+    assert_int_equal(decode_nested(31), STATUS_OK); /* and the object around: 32 */
+    assert_int_equal(decode_nested(32), STATUS_MALFORMED);
+
     buf_append(&message, SLICE("{\"a\":"));
     for (int i = 0; i < 100000; i++)
         buf_append_byte(&message, '[');
