@@ -12,9 +12,9 @@ struct token_header {
     struct slice algorithm; /* one of the nine, exactly */
 };
 
-/* The slices are copied into `arena`. Errors: TOKEN_MALFORMED (not a JSON object, a member twice, a
- * NUL, a member that would name or carry a key), TOKEN_ALGORITHM, TOKEN_KEY_UNKNOWN (no kid, or one
- * that no key can have). */
+/* The slices are copied into `arena`. Errors: TOKEN_MALFORMED (over 1 KiB, not a JSON object, a
+ * member twice, a NUL, a member that would name or carry a key), TOKEN_ALGORITHM, TOKEN_KEY_UNKNOWN
+ * (no kid, or one that no key can have). */
 MUST_CHECK enum status token_header_parse(struct slice json, struct arena *arena,
                                           struct token_header *out_header);
 

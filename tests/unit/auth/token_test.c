@@ -249,7 +249,7 @@ static void claims_get_the_outcome_of_this_table(void **state)
           ",\"aud\":\"exec\",\"sid\":\"s\",\"cid\":\"c\",\"sub\":null,\"kind\":\"exec\"," EXP "}",
           STATUS_TOKEN_MALFORMED },
         { "{" ISS ",\"aud\":\"exec\",\"sid\":\"s\",\"cid\":\"c\",\"sub\":\"auth0|a "
-                  "b@c.d\",\"kind\":\"exec\"," EXP "}",
+          "b@c.d\",\"kind\":\"exec\"," EXP "}",
           STATUS_OK },
         /* ports */
         { "{" GOOD "," EXP ",\"port\":null}", STATUS_TOKEN_MALFORMED },
@@ -430,6 +430,23 @@ static void headers_get_the_outcome_of_this_table(void **state)
         if (status != rows[i].expected)
             fail_msg("%s: %s, not %s", rows[i].header, status_name(status),
                      status_name(rows[i].expected));
+        buf_deinit(&token);
+    }
+}
+
+static void a_header_has_at_most_a_kilobyte(void **state)
+{
+    for (size_t pad = 0; pad <= 1; pad++) {
+        struct buf header = { 0 };
+        struct buf token = { 0 };
+        buf_append(&header, SLICE("{\"alg\":\"HS256\",\"kid\":\"hs\"}"));
+        while (header.len < 1024 + pad)
+            buf_append_byte(&header, ' ');
+        token_sign_by_hand(TOKEN_HS256, key_fixtures_path(&keys, "secret"), buf_slice(&header),
+                           SLICE("{" GOOD "," EXP "}"), &token);
+        assert_int_equal(verify(*state, buf_slice(&token), TOKEN_USE_EXEC),
+                         pad == 0 ? STATUS_OK : STATUS_TOKEN_MALFORMED);
+        buf_deinit(&header);
         buf_deinit(&token);
     }
 }
@@ -636,6 +653,7 @@ int main(void)
         TEST(long_ids_are_refused),
         TEST(times_are_checked_with_thirty_seconds_of_leeway),
         TEST(headers_get_the_outcome_of_this_table),
+        TEST(a_header_has_at_most_a_kilobyte),
         TEST(unsigned_tokens_are_refused),
         TEST(one_token_has_one_text),
         TEST(texts_that_are_no_tokens_are_refused),
