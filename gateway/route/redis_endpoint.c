@@ -39,22 +39,22 @@ static enum status fail(struct buf *out_error, const char *words)
     return STATUS_CONFIG_INVALID;
 }
 
-/* "user:password", ":password". */
+/* "user:password", ":password"; "user" when the password comes from elsewhere, or there is none. */
 static enum status parse_credentials(struct slice text, struct buf *out_error,
                                      struct redis_endpoint *endpoint)
 {
     struct slice password = text;
     struct slice user = slice_cut(&password, ':');
+    bool has_password = user.len < text.len;
 
-    if (user.len == text.len)
-        return fail(out_error, "expected user:password or :password before the @");
-    endpoint->password = decode(password);
     if (user.len > 0)
         endpoint->user = decode(user);
-    if (endpoint->password == NULL || (user.len > 0 && endpoint->user == NULL))
+    if (has_password)
+        endpoint->password = decode(password);
+    if ((user.len > 0 && endpoint->user == NULL) || (has_password && endpoint->password == NULL))
         return fail(out_error, "user or password has a bad %-escape");
-    if (endpoint->password[0] == '\0')
-        return fail(out_error, "password is empty");
+    if (has_password ? password.len == 0 : user.len == 0)
+        return fail(out_error, "expected user:password, :password or user before the @");
     return STATUS_OK;
 }
 

@@ -295,13 +295,13 @@ static void greet(struct redis_link *link)
     struct slice words[3] = { SLICE("AUTH") };
     size_t count = 1;
 
-    if (to->password == NULL) {
+    if (to->password == NULL && to->user == NULL) {
         select_database(link);
         return;
     }
     if (to->user != NULL)
         words[count++] = slice_from_string(to->user);
-    words[count++] = slice_from_string(to->password);
+    words[count++] = slice_from_string(to->password); /* empty: for a user of `nopass` */
     link->holds_secret = true;
     redis_link_send_words(link, words, count, on_authenticated, link);
 }

@@ -42,6 +42,11 @@ static void every_part_of_a_url_is_understood(void **state)
     assert_int_equal(e.database, 7);
     redis_endpoint_deinit(&e);
 
+    e = parse("rediss://gateway@redis.internal/0"); /* its password comes from a file */
+    assert_string_equal(e.user, "gateway");
+    assert_null(e.password);
+    redis_endpoint_deinit(&e);
+
     e = parse("redis://[::1]:1234/");
     assert_int_equal(e.port, 1234);
     assert_int_equal(e.database, 0);
@@ -58,7 +63,7 @@ static void a_wrong_url_is_refused_without_telling_the_password(void **state)
         "redis://h:65536",
         "redis://h:x",
         "redis://h/x",
-        "redis://user@h",
+        "redis://@h",
         "redis://:@h",
         "redis://:hunter2%@h",
         "redis://:hunter2%0@h",
