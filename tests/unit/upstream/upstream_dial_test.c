@@ -43,7 +43,7 @@ static void a_refused_connection_is_tried_twice_then_unreachable(void **state)
 
     refuse(f);
     assert_int_equal(wait_status(f), STATUS_AGENT_UNREACHABLE);
-    assert_in_range(now_ms(f) - start_ms, 24, 400);
+    assert_in_range(now_ms(f) - start_ms, 24, FIXTURE_CONNECT_MS);
     assert_int_equal(COUNT_OF(f, connect_failures), 1);
 }
 
@@ -54,7 +54,8 @@ static void the_second_attempt_may_succeed(void **state)
 
     refuse(f);
     waiter_start(&w, f, false);
-    turn_for(f, 15); /* refused by now; the second attempt comes after 25 ms at least */
+    for (unsigned i = 0; i < 5; i++)
+        loop_turn(f->loop, 1); /* refused by now; the second attempt comes after 25 ms at least */
     raw_agent_listen(&f->agent, 4);
 
     int fd = raw_accept(&f->agent, f->loop);
@@ -72,7 +73,7 @@ static void an_agent_that_accepts_and_stays_silent_times_out(void **state)
     uint64_t start_ms = now_ms(f);
 
     assert_int_equal(wait_status(f), STATUS_AGENT_TIMED_OUT);
-    assert_in_range(now_ms(f) - start_ms, FIXTURE_CONNECT_MS - 1, FIXTURE_CONNECT_MS + 200);
+    assert_in_range(now_ms(f) - start_ms, FIXTURE_CONNECT_MS - 1, FIXTURE_CONNECT_MS + 1000);
 }
 
 static void an_agent_behind_a_black_hole_times_out(void **state)
@@ -204,7 +205,7 @@ static void failures_in_a_row_fail_fast_until_a_probe_gets_through(void **state)
 
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(wait_status(f), STATUS_AGENT_UNREACHABLE);
-    assert_in_range(now_ms(f) - start_ms, 0, 60);
+    assert_in_range(now_ms(f) - start_ms, 0, FIXTURE_BACKOFF_MS / 2);
     assert_int_equal(COUNT_OF(f, connect_failures), 3); /* nobody was dialed */
     assert_int_equal(COUNT_OF(f, backoffs), 5);
 
