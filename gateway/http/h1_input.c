@@ -189,8 +189,11 @@ static bool take_head(struct h1_codec *c, struct slice *rest)
     if (status == STATUS_OK && len == 2) { /* some clients end a body with a line too many */
         c->scan = (struct h1_scan){ 0 };
         *rest = slice_skip(*rest, len);
-        if (c->blank_lines++ == 0)
+        if (c->blank_lines++ == 0) {
+            c->head_started = false;
+            h1_codec_arm_deadline(c);
             return true;
+        }
         status = STATUS_MALFORMED;
     }
     if (status != STATUS_OK) {

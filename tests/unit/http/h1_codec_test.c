@@ -729,6 +729,29 @@ static void at_most_one_window_is_delivered_unconsumed(void **state)
     }
 }
 
+static void a_body_that_came_with_its_head_keeps_to_the_window_too(void **state)
+{
+    struct app *app = *state;
+
+    app->auto_consume = false;
+    app->limits.window_bytes = 4;
+    app_connect(app, NULL);
+    app_send(app, SLICE("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+                        "A\r\n0123456789\r\n0\r\n\r\n" GET_ROOT));
+    struct app_request *request = app_request(app, 0);
+    assert_body(request, "0123");
+    for (unsigned i = 0; i < 20 && !request->ended; i++) {
+        exchange_consumed(request->exchange, request->body.len);
+        buf_deinit(&request->body);
+        app_turn(app, 1);
+        assert_true(request->body.len <= 4);
+    }
+    assert_true(request->ended);
+    app_reply(request, 200, "ok");
+    app_turn(app, 2);
+    assert_int_equal(app->request_count, 2);
+}
+
 static void a_client_that_does_not_read_holds_the_owner_back(void **state)
 {
     struct app *app = *state;
@@ -1005,6 +1028,7 @@ int main(void)
         T(an_upgrade_that_is_declined_stays_http_and_closes),
         T(connect_is_a_tunnel_where_the_server_allows_it),
         T(at_most_one_window_is_delivered_unconsumed),
+        T(a_body_that_came_with_its_head_keeps_to_the_window_too),
         T(a_client_that_does_not_read_holds_the_owner_back),
         T(a_hundred_megabytes_pass_both_ways),
         T(a_client_that_goes_away_resets_the_owner),

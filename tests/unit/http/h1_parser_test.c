@@ -401,6 +401,7 @@ static void chunked_bodies_come_out_whole_or_are_bad(void **state)
         { "bare lf after data", SLICE("1\r\na\n0\r\n\r\n"), "a!" },
         { "data too long", SLICE("1\r\nab\r\n0\r\n\r\n"), "a!" },
         { "no crlf after data", SLICE("1\r\naXX0\r\n\r\n"), "a!" },
+        { "no cr after data", SLICE("1\r\naX\n0\r\n\r\n"), "a!" },
         { "lf in extension", SLICE("1;a\nb\r\na\r\n"), "!" },
         { "crlf in quotes", SLICE("1;a=\"\r\n\"\r\na\r\n"), "!" },
         { "nul in extension", SLICE("1;a\0\r\na\r\n"), "!" },
