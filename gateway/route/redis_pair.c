@@ -16,7 +16,6 @@
 #include "net/timer.h"
 
 enum {
-    RETRY_LIMIT_MS = 1500,   /* Redis is found within two seconds of its return */
     STEADY_MS = 1000,        /* up for less: the next retry waits longer still */
     LOG_EVERY_MS = 30 * 1000 /* while it stays away for the same reason */
 };
@@ -55,8 +54,6 @@ static uint64_t retry_delay_ms(const struct redis_pair *pair)
     uint64_t delay_ms = pair->options->retry_min_ms;
     uint64_t limit_ms = pair->options->retry_max_ms;
 
-    if (limit_ms > RETRY_LIMIT_MS || limit_ms == 0)
-        limit_ms = RETRY_LIMIT_MS;
     for (unsigned i = 0; i < pair->attempts && delay_ms < limit_ms; i++)
         delay_ms *= 2;
     if (delay_ms > limit_ms)

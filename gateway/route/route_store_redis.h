@@ -33,9 +33,8 @@ struct route_store_redis_options {
     const char *prefix;                    /* of every key; "" by default */
     uint64_t connect_timeout_ms;           /* 3 s */
     uint64_t reply_timeout_ms;             /* 1 s */
-    uint64_t retry_min_ms, retry_max_ms; /* 100 ms – 5 s, exponential with jitter; never above 1.5
-                                          * s, so that Redis is found within 2 s of its return */
-    size_t reply_bytes, reply_elements;  /* 1 MiB, 64 Ki */
+    uint64_t retry_min_ms, retry_max_ms;   /* 100 ms – 1.5 s: exponential with jitter */
+    size_t reply_bytes, reply_elements;    /* 1 MiB, 64 Ki */
 };
 
 struct route_store_redis_counters {

@@ -105,7 +105,7 @@ static void open_store(struct fixture *f, const char *url, const char *prefix,
         .connect_timeout_ms = 1500,
         .reply_timeout_ms = 1000,
         .retry_min_ms = 100,
-        .retry_max_ms = 5000,
+        .retry_max_ms = 1500,
         .reply_bytes = 1024 * 1024,
         .reply_elements = 64 * 1024,
     };
