@@ -269,7 +269,7 @@ static bool take_body(struct h1_codec *c, struct slice *rest)
     case H1_STEP_MORE:
         break;
     }
-    return false;
+    return before > 0 && rest->len > 0; /* the window cut it short inside a chunk line */
 }
 
 static void take_input(struct h1_codec *c, struct slice *rest)

@@ -682,6 +682,27 @@ static void at_most_one_window_is_delivered_unconsumed(void **state)
     assert_int_equal(w->body.len, sizeof(bytes));
 }
 
+static void chunk_lines_do_not_stall_a_small_window(void **state)
+{
+    struct world *w = *state;
+
+    w->keeps = true;
+    w->limits.window_bytes = 2;
+    join(w, 0);
+    start(w, &plain_get, true);
+    answer(w, SLICE("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "0000000A\r\n0123456789\r\n00000\r\n\r\n"));
+    for (unsigned i = 0; i < 20 && !w->ended; i++) {
+        size_t held = w->body.len;
+        assert_true(held <= 2);
+        buf_deinit(&w->body);
+        exchange_consumed(w->exchange, held);
+        turn(w, 1);
+    }
+    assert_true(w->ended);
+    assert_int_equal(w->capacity_count, 1);
+}
+
 static void the_end_waits_until_the_window_let_the_body_through(void **state)
 {
     struct world *w = *state;
@@ -853,6 +874,7 @@ int main(void)
         T(any_other_answer_to_an_upgrade_stays_http),
         T(connect_opens_a_tunnel_with_2xx),
         T(at_most_one_window_is_delivered_unconsumed),
+        T(chunk_lines_do_not_stall_a_small_window),
         T(the_end_waits_until_the_window_let_the_body_through),
         T(a_peer_that_does_not_read_holds_the_owner_back_and_is_cut),
         T(a_loss_before_anything_was_sent_is_refused),
