@@ -82,6 +82,15 @@ static void make_room(struct fields *into, struct arena *arena, size_t count)
     into->capacity = count;
 }
 
+/* A tracestate belongs to its traceparent (W3C Trace Context §3.3): when a new trace starts, it goes. */
+static bool continues_trace(const struct fields *from, struct slice traceparent)
+{
+    struct slice given = fields_value(from, FIELD_TRACEPARENT);
+
+    return given.len >= TRACEPARENT_BYTES && traceparent.len == TRACEPARENT_BYTES &&
+           memcmp(given.ptr + 3, traceparent.ptr + 3, TRACE_ID_BYTES) == 0;
+}
+
 static bool request_field_passes(const struct fields *from, const struct field *field,
                                  const struct forward_identity *identity, bool has_connection)
 {
@@ -89,6 +98,8 @@ static bool request_field_passes(const struct fields *from, const struct field *
         return false;
     if (field->id == FIELD_AUTHORIZATION)
         return !identity->drop_authorization && identity->agent_token.len == 0;
+    if (field->id == FIELD_TRACESTATE && !continues_trace(from, identity->traceparent))
+        return false;
     if (field->id == FIELD_REFERER) /* a page of ours that was opened by an access_url */
         return memmem(field->value.ptr, field->value.len, "access_token=", 13) == NULL;
     if (field->id == FIELD_OTHER && forward_is_ours(field))

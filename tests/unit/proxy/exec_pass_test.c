@@ -215,6 +215,7 @@ static void a_slow_client_holds_back_the_agent_at_one_window_each(void **state)
     agent_answer(&f->calls[0], 200, "content-type: application/json\n", false);
     for (size_t i = 0; i < 256; i++)
         agent_write(&f->calls[0], slice_of(block, sizeof(block)));
+    TURN_UNTIL(f, slow.body.len == f->limits.window_bytes);
     turn_for(f, 100);
     /* What has left the agent lies in the client's window and in the gateway's: two windows at
      * most. */
