@@ -59,6 +59,8 @@ static inline void list_move_all(struct list *to, struct list *from)
 #define LIST_FIRST(head, type, member) LIST_ITEM((head)->next, type, member)
 
 /* Safe when the body unlinks or frees the current link, not when it frees the next one. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name of a variable that is declared takes none */
 #define LIST_EACH(head, link)                                                                      \
     for (struct list *link = (head)->next, *link##_next = link->next; link != (head);              \
          link = link##_next, link##_next = link->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
