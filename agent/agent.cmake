@@ -1,6 +1,6 @@
 # The reference guest agent: a library for its unit tests, and the program.
 add_library(gw_agent STATIC
-    guest_agent.c gzip.c process.c process_exit.c process_input.c process_service.c
+    call.c call_input.c call_methods.c guest_agent.c gzip.c process.c process_exit.c process_input.c process_service.c
     plain_reply.c process_table.c pty.c rpc.c rpc_request.c spawn.c subscriber.c tunnel.c)
 target_include_directories(gw_agent PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(gw_agent
