@@ -14,7 +14,7 @@ static void on_never(struct exchange *exchange, const struct head *head)
 
 static void reply_if_wanted(struct app_request *request)
 {
-    if (!request->app->auto_reply || request->exchange == NULL)
+    if (!request->app->auto_reply || request->exchange == NULL || request->exchange->head_sent)
         return;
     app_reply(request, 200, "ok");
     app_release(request);
