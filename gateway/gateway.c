@@ -1,5 +1,5 @@
-/* gateway.c — see gateway.h. The main thread sleeps in sigtimedwait(); workers wake it with
- * SIGRTMIN when they have drained. */
+/* gateway.c — see gateway.h. The main thread has a loop of its own: signals come through a
+ * signalfd, workers post to it when they have drained. */
 #include "gateway.h"
 
 #include <errno.h>
@@ -8,32 +8,31 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/timer.h"
+#include "net/watch.h"
 #include "worker.h"
 
 struct gateway {
     struct config *config;
+    struct loop *loop; /* the main thread's */
+    struct watch *signals;
+    struct timer drain_end;
     struct worker **workers;
     pthread_t *threads;
     size_t worker_count;
     size_t thread_count; /* started */
     struct address *addresses;
     int access_log_fd; /* -1: none */
-    atomic_size_t drained_count;
-    pthread_t main_thread;
+    size_t drained_count;
     pid_t child;
     bool is_draining;
-    uint64_t drain_until_ms;
     int exit_code;
 };
-
-static int drained_signal(void)
-{
-    return SIGRTMIN;
-}
 
 static void fill_signals(sigset_t *set)
 {
@@ -43,7 +42,6 @@ static void fill_signals(sigset_t *set)
     sigaddset(set, SIGHUP);
     sigaddset(set, SIGUSR1);
     sigaddset(set, SIGCHLD);
-    sigaddset(set, drained_signal());
 }
 
 void gateway_block_signals(void)
@@ -55,12 +53,20 @@ void gateway_block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+static void worker_drained(void *arg)
+{
+    struct gateway *g = arg;
+
+    if (++g->drained_count == g->worker_count)
+        loop_stop(g->loop);
+}
+
+/* On a worker's thread. */
 static void on_worker_drained(void *arg)
 {
     struct gateway *g = arg;
 
-    atomic_fetch_add(&g->drained_count, 1);
-    pthread_kill(g->main_thread, drained_signal());
+    loop_post(g->loop, worker_drained, g);
 }
 
 /* Half of the descriptors for clients: each may need one toward an agent. */
@@ -135,14 +141,41 @@ static enum status gateway_build(struct gateway *g)
     return status;
 }
 
+static void on_signals(void *owner);
+static void on_drain_end(struct timer *timer);
+
+/* The main thread's loop and what wakes it. */
+static enum status build_main(struct gateway *g)
+{
+    static const struct watch_events events = { .on_readable = on_signals };
+    enum status status = loop_create(&g->loop);
+    sigset_t set;
+    int fd;
+
+    if (status != STATUS_OK)
+        return status;
+    timer_init(&g->drain_end, g->loop, on_drain_end);
+    fill_signals(&set);
+    fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd == -1) {
+        log_error("gateway: signalfd failed errno=%d", errno);
+        return STATUS_SYSTEM;
+    }
+    g->signals = watch_create(g->loop, fd, &events, g);
+    watch_read(g->signals, true);
+    return STATUS_OK;
+}
+
 enum status gateway_create(struct config *config, struct gateway **out_gateway)
 {
     struct gateway *g = mem_zeroed(sizeof(*g));
 
     g->config = config;
-    g->main_thread = pthread_self();
     log_set_level((enum log_level)config->log_level);
-    enum status status = gateway_build(g);
+    enum status status = build_main(g);
+
+    if (status == STATUS_OK)
+        status = gateway_build(g);
 
     if (status == STATUS_OK)
         *out_gateway = g;
@@ -165,6 +198,10 @@ void gateway_destroy(struct gateway **gateway)
         worker_destroy(&g->workers[i]);
     if (g->access_log_fd > STDERR_FILENO)
         close(g->access_log_fd);
+    watch_destroy(&g->signals);
+    if (g->loop != NULL)
+        timer_cancel(&g->drain_end);
+    loop_destroy(&g->loop);
     mem_free(g->workers);
     mem_free(g->threads);
     mem_free(g->addresses);
@@ -203,11 +240,8 @@ static void log_started(const struct gateway *g)
 
 static void start_drain(struct gateway *g)
 {
-    struct clock clock;
-
-    clock_refresh(&clock);
     g->is_draining = true;
-    g->drain_until_ms = clock.now_ms + g->config->drain_ms;
+    timer_arm(&g->drain_end, g->config->drain_ms);
     log_info("gateway: draining timeout_ms=%llu", (unsigned long long)g->config->drain_ms);
     for (size_t i = 0; i < g->thread_count; i++)
         worker_post_drain(g->workers[i]);
@@ -270,66 +304,74 @@ static void reopen_log(struct gateway *g)
     log_info("gateway: access log reopened");
 }
 
-/* True: end now. */
-static bool handle(struct gateway *g, int signal_number)
+static void on_drain_end(struct timer *timer)
 {
-    if (signal_number == SIGTERM || signal_number == SIGINT) {
-        if (g->is_draining) {
-            log_info("gateway: second signal, ending at once");
-            return true;
-        }
-        start_drain(g);
-    } else if (signal_number == SIGHUP) {
-        reload(g);
-    } else if (signal_number == SIGUSR1) {
-        reopen_log(g);
-    } else if (signal_number == SIGCHLD) {
-        int child_status;
+    struct gateway *g = CONTAINER_OF(timer, struct gateway, drain_end);
 
-        if (g->child > 0 && waitpid(g->child, &child_status, WNOHANG) == g->child) {
-            log_error("gateway: the guest agent has ended pid=%d", (int)g->child);
-            g->child = 0;
-            g->exit_code = 1;
-            return true;
-        }
-    }
-    return atomic_load(&g->drained_count) == g->worker_count;
+    log_warn("gateway: drain timeout, ending what is left");
+    loop_stop(g->loop);
 }
 
-/* Milliseconds until the drain must end, or a long time. */
-static int64_t time_left_ms(const struct gateway *g)
+static void child_changed(struct gateway *g)
 {
-    struct clock clock;
+    int child_status;
 
-    if (!g->is_draining)
-        return 3600 * 1000;
-    clock_refresh(&clock);
-    return (int64_t)g->drain_until_ms - (int64_t)clock.now_ms;
+    if (g->child <= 0 || waitpid(g->child, &child_status, WNOHANG) != g->child)
+        return;
+    log_error("gateway: the guest agent has ended pid=%d", (int)g->child);
+    g->child = 0;
+    g->exit_code = 1;
+    loop_stop(g->loop);
+}
+
+static void terminate(struct gateway *g)
+{
+    if (!g->is_draining) {
+        start_drain(g);
+        return;
+    }
+    log_info("gateway: second signal, ending at once");
+    loop_stop(g->loop);
+}
+
+static void handle(struct gateway *g, uint32_t signal_number)
+{
+    switch (signal_number) {
+    case SIGTERM:
+    case SIGINT:
+        terminate(g);
+        break;
+    case SIGHUP:
+        reload(g);
+        break;
+    case SIGUSR1:
+        reopen_log(g);
+        break;
+    case SIGCHLD:
+        child_changed(g);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_signals(void *owner)
+{
+    struct gateway *g = owner;
+    struct signalfd_siginfo info;
+
+    while (read(watch_fd(g->signals), &info, sizeof(info)) == (ssize_t)sizeof(info))
+        handle(g, info.ssi_signo);
 }
 
 int gateway_run(struct gateway *gateway)
 {
     struct gateway *g = gateway;
-    sigset_t set;
-    bool is_over = start_threads(g) != STATUS_OK;
 
-    if (is_over)
+    if (start_threads(g) != STATUS_OK)
         return 1;
     log_started(g);
-    fill_signals(&set);
-    while (!is_over) {
-        int64_t left_ms = time_left_ms(g);
-        struct timespec wait = { .tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000 };
-        int signal_number;
-
-        if (left_ms <= 0) {
-            log_warn("gateway: drain timeout, ending what is left");
-            break;
-        }
-        signal_number = sigtimedwait(&set, NULL, &wait);
-        if (signal_number > 0)
-            is_over = handle(g, signal_number);
-    }
+    loop_run(g->loop);
     log_info("gateway: ended");
     return g->exit_code;
 }
