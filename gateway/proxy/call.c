@@ -237,8 +237,20 @@ void call_fail(struct call *call, enum status status)
         return;
     }
     reply_send(call_client(call), &reply);
-    call->client_status = status_http(status);
+    call->client_status = reply_http(&reply);
     call_move(call, CALL_REPLYING);
+}
+
+void call_pass_error(struct call *call)
+{
+    struct reply reply = call_reply(call, STATUS_OK);
+
+    reply.is_agents = true;
+    call->outcome = STATUS_OK;
+    call->ended_by = ENDED_BY_AGENT;
+    let_go(call);
+    if (!plain_call_fail(call, &reply)) /* the client is gone already */
+        call_move(call, CALL_FINISHING);
 }
 
 void call_replied(struct call *call)

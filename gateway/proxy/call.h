@@ -93,6 +93,9 @@ void call_fail(struct call *call, enum status status);
  * second at most, so that its end can be told. */
 void call_cut(struct call *call, enum status status);
 
+/* Plain JSON: the agent has ended its stream with an error, which is told to the client. */
+void call_pass_error(struct call *call);
+
 /* The answer is ours and no error: `head` from call_begin_answer(). */
 void call_begin_answer(struct call *call, unsigned http, struct head *out);
 void call_answer(struct call *call, struct head *head, struct slice content_type,

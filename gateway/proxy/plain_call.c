@@ -188,20 +188,6 @@ static void answer_end(struct call *call)
     call_finish(call, STATUS_OK, ENDED_BY_AGENT);
 }
 
-static enum status status_of_code(enum connect_code code)
-{
-    switch (code) {
-    case CONNECT_DEADLINE_EXCEEDED:
-        return STATUS_DEADLINE_EXCEEDED;
-    case CONNECT_CANCELED:
-        return STATUS_CANCELED;
-    case CONNECT_INVALID_ARGUMENT:
-        return STATUS_MALFORMED;
-    default:
-        return STATUS_AGENT_RESET;
-    }
-}
-
 void plain_call_response_body(struct call *call, struct slice bytes)
 {
     struct plain_call *plain = call->plain;
@@ -225,18 +211,15 @@ void plain_call_response_body(struct call *call, struct slice bytes)
     else if (plain->answer.is_truncated)
         answer_document(call);
     else if (plain->answer.error != CONNECT_OK)
-        call_fail(call, status_of_code(plain->answer.error));
+        call_pass_error(call);
     else
         consume_if_low(call);
 }
 
 void plain_call_response_end(struct call *call)
 {
-    struct plain_call *plain = call->plain;
-
     call->ended_by = ENDED_BY_AGENT;
-    if (!plain_answer_is_whole(&plain->answer) || plain->answer.error == CONNECT_OK)
-        call->words = "the computer's agent ended the stream before the process ended";
+    call->words = "the computer's agent ended the stream before the process ended";
     call_fail(call, STATUS_AGENT_LOST);
 }
 
@@ -248,7 +231,7 @@ static struct reply with_agents_words(const struct call *call, const struct repl
     const struct plain_answer *answer = &call->plain->answer;
     struct reply told = *reply;
 
-    if (answer->error == CONNECT_OK)
+    if (!reply->is_agents)
         return told;
     told.code = answer->error;
     told.http = connect_code_http(answer->error);

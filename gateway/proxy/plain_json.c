@@ -318,11 +318,6 @@ enum status plain_answer_feed(struct plain_answer *answer, struct slice bytes, s
     return status == STATUS_OK ? STATUS_OK : STATUS_AGENT_PROTOCOL;
 }
 
-bool plain_answer_is_whole(const struct plain_answer *answer)
-{
-    return answer->reader.ended && envelope_reader_is_at_edge(&answer->reader);
-}
-
 /* ---- the document ---- */
 
 static void append_output(const struct plain_answer *answer, int which, bool is_text,

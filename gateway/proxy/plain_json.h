@@ -70,9 +70,6 @@ void plain_answer_deinit(struct plain_answer *answer);
 MUST_CHECK enum status plain_answer_feed(struct plain_answer *answer, struct slice bytes,
                                          struct buf *into);
 
-/* Has the agent ended its stream as the protocol has it (END_STREAM, and nothing cut)? */
-bool plain_answer_is_whole(const struct plain_answer *answer);
-
 /* Appends the document's members, without the braces. */
 void plain_answer_append_document(const struct plain_answer *answer, struct buf *into);
 

@@ -17,11 +17,22 @@ const char *reply_words(const struct reply *reply)
     return reply->words != NULL ? reply->words : status_words(reply->status);
 }
 
+static bool is_stream_caller(enum caller caller)
+{
+    return caller == CALLER_CONNECT_STREAM || caller == CALLER_GRPC || caller == CALLER_GRPC_WEB ||
+           caller == CALLER_GRPC_WEB_TEXT;
+}
+
 static unsigned http_of(const struct reply *reply)
 {
     if (reply->http != 0)
         return reply->http;
     return reply->code != CONNECT_OK ? connect_code_http(reply->code) : status_http(reply->status);
+}
+
+unsigned reply_http(const struct reply *reply)
+{
+    return is_stream_caller(reply->caller) ? 200 : http_of(reply);
 }
 
 static const char *delivered_text(const struct reply *reply)
@@ -65,6 +76,10 @@ static void append_details(struct buf *into, const struct reply *reply)
     struct slice reason = slice_from_string(status_name(reply->status));
     struct slice delivered = slice_from_string(delivered_text(reply));
 
+    if (reply->is_agents) {
+        buf_append(into, SLICE("[]"));
+        return;
+    }
     append_proto_text(&info, 0x0a, reason);
     append_proto_text(&info, 0x12, SLICE("exec-gateway"));
     append_proto_text(&entry, 0x0a, SLICE("delivered"));
@@ -185,6 +200,8 @@ void reply_add_error_fields(struct exchange *client, const struct reply *reply, 
 {
     const char *after = retry_after(reply->status);
 
+    if (reply->is_agents)
+        return;
     add(client, head, "x-gateway-error", slice_from_string(status_name(reply->status)));
     add(client, head, "x-gateway-delivered", slice_from_string(delivered_text(reply)));
     if (after != NULL)
@@ -246,16 +263,14 @@ static void send_grpc(struct exchange *client, const struct reply *reply, struct
 
 void reply_send(struct exchange *client, const struct reply *reply)
 {
-    bool is_stream = reply->caller == CALLER_CONNECT_STREAM || reply->caller == CALLER_GRPC ||
-                     reply->caller == CALLER_GRPC_WEB || reply->caller == CALLER_GRPC_WEB_TEXT;
     struct head head;
     struct buf body = { 0 };
 
-    reply_begin_head(client, reply, is_stream ? 200 : http_of(reply), &head);
+    reply_begin_head(client, reply, reply_http(reply), &head);
     reply_add_error_fields(client, reply, &head);
     if (reply->caller == CALLER_CONNECT_STREAM) {
         send_connect_stream(client, reply, &head);
-    } else if (is_stream) {
+    } else if (is_stream_caller(reply->caller)) {
         send_grpc(client, reply, &head);
     } else if (reply->caller == CALLER_PAGE) {
         append_page(&body, reply);

@@ -24,6 +24,7 @@ struct reply {
     struct slice allow;        /* of METHOD_NOT_ALLOWED */
     bool maybe_delivered;      /* did the agent possibly see the request? */
     bool is_head_request;
+    bool is_agents; /* the error is the agent's own: nothing of ours is said about it */
 };
 
 /* Sends head, body and end. Nothing may have been sent before. */
@@ -49,5 +50,6 @@ MUST_CHECK bool reply_end_stream(struct exchange *client, const struct reply *re
 /* {"code":…,"message":…,"details":[…]} without the last brace, so that more may follow. */
 void reply_append_json(struct buf *into, const struct reply *reply);
 
+unsigned reply_http(const struct reply *reply); /* the HTTP status that reply_send() answers with */
 enum connect_code reply_code(const struct reply *reply);
 const char *reply_words(const struct reply *reply);

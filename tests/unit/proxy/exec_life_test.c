@@ -490,7 +490,7 @@ static void the_proxy_ends_what_is_open_when_it_goes(void **state)
     TURN_UNTIL(f, pair.request.was_reset);
     TURN_UNTIL(f, pair.agent->was_reset);
     pair_close(&pair);
-    f->proxy = proxy_create(f->loop, &f->options, f->tokens, f->routes, f->upstreams, NULL);
+    f->proxy = proxy_create(f->loop, &f->options, f->tokens, f->routes, f->upstreams, f->log);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

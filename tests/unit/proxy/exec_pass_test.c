@@ -294,6 +294,44 @@ static void cors_fields_are_added_where_the_agent_has_none(void **state)
     client_close(&client);
 }
 
+static void each_call_is_one_line_of_json_without_secrets(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request good = { 0 }, bad = { 0 };
+    struct buf log = { 0 };
+
+    client_open(&client, f, false);
+    request_send(&good, &client, "POST /process.Process/List?access_token=$T&q=private",
+                 UNARY "user-agent: t\"1\n", "{}");
+    TURN_UNTIL(f, f->call_count == 1 && f->calls[0].ended);
+    agent_answer(&f->calls[0], 200, "content-type: application/json\n", false);
+    agent_write(&f->calls[0], SLICE("{\"a\":1}"));
+    agent_end(&f->calls[0], "");
+    TURN_UNTIL(f, good.ended);
+    request_send(&bad, &client, "POST /process.Process/List", "content-type: application/json\n",
+                 "{}");
+    TURN_UNTIL(f, bad.ended);
+    fixture_read_log(f, &log);
+    assert_true(buf_has(&log, "\"sid\":\"ses_1\",\"user\":\"usr_1\",\"computer\":\"cmp_1\""));
+    assert_true(buf_has(&log, "\"path\":\"/process.Process/List?...\",\"http\":\"2\""));
+    assert_true(buf_has(&log, "\"user_agent\":\"t\\\"1\""));
+    assert_true(buf_has(
+        &log,
+        "\"protocol\":\"connect_unary\",\"status\":200,\"reason\":\"ok\",\"ended_by\":\"agent\""));
+    assert_true(buf_has(&log, "\"bytes_in\":2,\"bytes_out\":7"));
+    assert_true(buf_has(&log, "\"remote\":\"127.0.0.1\""));
+    assert_true(
+        buf_has(&log, "\"status\":401,\"reason\":\"token_missing\",\"code\":\"unauthenticated\""));
+    assert_false(buf_has(&log, "eyJ"));
+    assert_false(buf_has(&log, "private"));
+    assert_false(buf_has(&log, "guest-secret"));
+    buf_deinit(&log);
+    request_close(&good);
+    request_close(&bad);
+    client_close(&client);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -311,6 +349,7 @@ int main(void)
         TEST(a_slow_agent_holds_back_the_client),
         TEST(expect_continue_is_answered_once_let_in),
         TEST(cors_fields_are_added_where_the_agent_has_none),
+        TEST(each_call_is_one_line_of_json_without_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

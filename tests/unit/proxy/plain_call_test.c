@@ -216,6 +216,7 @@ static void an_agents_error_before_the_start_is_the_answer(void **state)
     agent_end(call, "");
     TURN_UNTIL(f, request.ended);
     assert_int_equal(request.status, 404);
+    assert_false(buf_has(&request.head, "x-gateway-error")); /* it is not ours */
     assert_true(buf_has(&request.body, "{\"code\":\"not_found\",\"message\":\"no \\\"ls\\\"\""));
     close_all(&client, &request);
 }

@@ -292,7 +292,9 @@ int fixture_setup(void **state)
     fake_store_set(f->store, RECORD_SESSION, "ses_1", "kind=exec;computer=cmp_1;user=usr_1");
     upstreams_create(f);
     options_init(f);
-    f->proxy = proxy_create(f->loop, &f->options, f->tokens, f->routes, f->upstreams, NULL);
+    f->log_file = tmpfile();
+    f->log = access_log_create(f->loop, fileno(f->log_file));
+    f->proxy = proxy_create(f->loop, &f->options, f->tokens, f->routes, f->upstreams, f->log);
     struct http_server_options gateway = { .limits = &f->limits,
                                            .on_request = proxy_on_request,
                                            .refuse = proxy_refuse,
@@ -310,6 +312,8 @@ int fixture_teardown(void **state)
     http_server_destroy(&f->gateway);
     assert_int_equal(proxy_call_count(f->proxy), 0);
     proxy_destroy(&f->proxy);
+    access_log_destroy(&f->log);
+    fclose(f->log_file);
     upstream_pool_destroy(&f->upstreams);
     http_server_destroy(&f->agent);
     for (size_t i = 0; i < f->call_count; i++) {
@@ -520,6 +524,17 @@ void request_close(struct request *request)
     buf_deinit(&request->body);
     buf_deinit(&request->trailers);
     arena_deinit(&request->arena);
+}
+
+void fixture_read_log(struct fixture *f, struct buf *into)
+{
+    char bytes[4096];
+    size_t count;
+
+    turn_for(f, 1);
+    rewind(f->log_file);
+    while ((count = fread(bytes, 1, sizeof(bytes), f->log_file)) > 0)
+        buf_append(into, slice_of(bytes, count));
 }
 
 const char *text_of(struct buf *buf)

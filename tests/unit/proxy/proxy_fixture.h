@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <stdio.h>
+
 #include <cmocka.h>
 
 #include "base/mem.h"
@@ -17,6 +19,7 @@
 #include "http/server.h"
 #include "key_fixtures.h"
 #include "net/listener.h"
+#include "proxy/access_log.h"
 #include "proxy/proxy.h"
 
 enum { FIXTURE_LIMIT_MS = 5000, AGENT_CALLS = 64 };
@@ -41,6 +44,8 @@ struct fixture {
     struct route_resolver *routes;
     struct upstream_pool *upstreams;
     struct proxy_options options; /* change, then fixture_apply_options() */
+    FILE *log_file;
+    struct access_log *log;
     struct proxy *proxy;
     struct http_server *gateway, *agent;
     struct listener *gateway_listener, *agent_listener;
@@ -103,6 +108,7 @@ void request_send_bytes(struct request *request, struct client *client,
                         bool end);
 void request_close(struct request *request);
 
+void fixture_read_log(struct fixture *f, struct buf *into);
 const char *text_of(struct buf *buf);
 bool buf_has(struct buf *buf, const char *text);
 
