@@ -9,6 +9,9 @@ enum {
     AUTHORITY_BYTES_MAX = 255,
     STATUS_MIN = 100,
     STATUS_MAX = 599,
+    REQUEST_FIRST = 14, /* fields */
+    RESPONSE_FIRST = 8,
+    TRAILERS_FIRST = 4,
 };
 
 /* ---- begin ---- */
@@ -164,6 +167,13 @@ static enum status keep_status(struct head *head, struct slice value)
     return STATUS_OK;
 }
 
+/* Most heads fit at once, and with the values into the stream's own memory. */
+static void make_room(struct fields *fields, struct arena *arena, size_t capacity)
+{
+    fields->items = arena_alloc(arena, capacity * sizeof(*fields->items));
+    fields->capacity = capacity;
+}
+
 static enum status keep_regular(struct h2_stream *stream, enum field_id id, struct slice name,
                                 struct slice value)
 {
@@ -184,6 +194,11 @@ static enum status keep_regular(struct h2_stream *stream, enum field_id id, stru
         head->content_length = (int64_t)length;
     }
     struct fields *fields = head != NULL ? &head->fields : &stream->base.trailers;
+    if (fields->capacity == 0)
+        make_room(fields, arena,
+                  head == NULL ? TRAILERS_FIRST
+                  : is_request ? REQUEST_FIRST
+                               : RESPONSE_FIRST);
     struct slice kept = arena_copy(arena, value);
     if (id != FIELD_OTHER)
         fields_add(fields, arena, id, kept);
