@@ -91,6 +91,8 @@ void call_fail_text(struct call *call, enum connect_code code, const char *words
 
 void call_reply(struct call *call, struct slice message)
 {
+    if (call->state == CALL_ANSWERED)
+        return;
     rpc_reply(&call->rpc, message);
     call_answered(call);
 }

@@ -43,11 +43,10 @@ struct call {
     /* SendInput, StreamInput */
     struct input_job job;
     bool job_waits;
-    enum input_kind input_kind; /* of what is in `pending` */
-    struct buf writing;         /* what the job borrows */
-    struct buf pending;         /* decoded behind it */
-    size_t unconsumed_bytes;    /* of the request, until they are written */
-    struct process *target;     /* StreamInput, after its start: a reference */
+    struct buf writing;      /* what the job borrows */
+    struct buf pending;      /* decoded behind it */
+    size_t unconsumed_bytes; /* of the request, until they are written */
+    struct process *target;  /* StreamInput, after its start: a reference */
 };
 
 /* call.c. Takes the exchange; the answer may be given before it returns. */
