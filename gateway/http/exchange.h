@@ -96,8 +96,7 @@ static inline void exchange_set_owner(struct exchange *exchange,
 /* Server side: 100, 102, 103. Nothing is kept of `head`. */
 void exchange_send_interim(struct exchange *exchange, const struct head *head);
 
-/* Server side, once: the final response head; nothing is kept of `head` but slices, which must live in the exchange's
- * arena, be static, or live as long as the exchange. `end`: no body, no trailers. */
+/* Server side, once: the final response head; nothing is kept of `head`, slices included. `end`: no body, no trailers. */
 void exchange_send_head(struct exchange *exchange, const struct head *head, bool end);
 
 void exchange_write(struct exchange *exchange, struct slice bytes);

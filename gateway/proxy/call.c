@@ -3,6 +3,7 @@
  * through the functions here. */
 #include "proxy/call.h"
 
+#include "base/mem.h"
 #include "proxy/call_events.h"
 #include "proxy/call_log.h"
 #include "proxy/forward_headers.h"
@@ -53,6 +54,7 @@ static void drop_upstream(struct call *call)
     if (!upstream->in_ended || !upstream->out_ended)
         exchange_reset(upstream, RESET_CANCEL);
     exchange_release(&upstream);
+    arena_deinit(&call->heads);
 }
 
 /* Nothing about the computer or the session matters to this call any more. */
@@ -79,6 +81,7 @@ static void call_free(struct call *call)
     let_go(call);
     timer_cancel(&call->timer);
     call_log_line(call);
+    call_metrics_ended(call);
     counter_add(&proxy->counters.ended[call->outcome], 1);
     counter_add(&proxy->counters.bytes_in, call->relay.request_bytes);
     counter_add(&proxy->counters.bytes_out, call->client_bytes);
@@ -93,7 +96,9 @@ static void call_free(struct call *call)
     proxy_config_unref(&call->config);
     list_unlink(&call->link);
     proxy->call_count--;
-    exchange_release(&client); /* last line: the call lived in it */
+    arena_deinit(&call->heads);
+    mem_free(call);
+    exchange_release(&client);
 }
 
 static bool client_has_all(const struct exchange *client)
@@ -407,8 +412,7 @@ static enum status make_target(const struct call *call, struct upstream_target *
 
 static void open_upstream(struct call *call, struct http_client *client)
 {
-    struct arena *arena = &call_client(call)->arena;
-    struct head *head = arena_alloc(arena, sizeof(*head));
+    struct head *head = arena_alloc(&call->heads, sizeof(*head));
     bool is_whole = relay_request_is_empty(&call->relay) && call->relay.held.len == 0;
 
     call->times.connected_us = since_start_us(call);
@@ -517,21 +521,21 @@ void call_retry_now(struct call *call)
 static void note_identity(struct call *call)
 {
     const struct fields *fields = &call_client(call)->request.fields;
-    struct arena *arena = &call_client(call)->arena;
+    struct arena ids;
     const uint64_t random[5] = { proxy_random(call->proxy), proxy_random(call->proxy),
                                  proxy_random(call->proxy), proxy_random(call->proxy),
                                  proxy_random(call->proxy) };
 
-    call->request_id = forward_request_id(fields, call->memo->peer_is_trusted, random, arena);
-    call->traceparent = forward_traceparent(fields, random + 2, arena);
+    arena_init(&ids, call->ids, sizeof(call->ids));
+    call->request_id = forward_request_id(fields, call->memo->peer_is_trusted, random, &ids);
+    call->traceparent = forward_traceparent(fields, random + 2, &ids);
 }
 
 void call_start(struct proxy *proxy, const struct call_kind *kind, struct exchange *client)
 {
     const struct proxy_options *options = &proxy->config->options;
-    struct call *call = arena_alloc(&client->arena, sizeof(*call));
+    struct call *call = mem_zeroed(sizeof(*call));
 
-    memset(call, 0, sizeof(*call));
     call->proxy = proxy;
     call->kind = kind;
     call->config = proxy->config;
@@ -547,6 +551,7 @@ void call_start(struct proxy *proxy, const struct call_kind *kind, struct exchan
     list_append(&proxy->calls, &call->link);
     proxy->call_count++;
     counter_add(&proxy->counters.calls_open, 1);
+    call_metrics_started(call);
     if (proxy->retry_credit < RETRY_CREDIT_MAX)
         proxy->retry_credit += RETRY_CREDIT_PER_CALL;
     exchange_set_owner(client, &call_client_events, call);

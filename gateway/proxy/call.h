@@ -28,7 +28,7 @@ struct call_kind {
     /* AUTHORIZING. OK: principal is set (NULL where a route is public). AGAIN: it has answered by
      * itself. */
     enum status (*authorize)(struct call *call);
-    /* The head of the request to the agent, in the client's arena. */
+    /* The head of the request to the agent, in call->heads. */
     void (*make_request)(struct call *call, struct head *out);
 };
 
@@ -65,8 +65,11 @@ struct call {
     struct record_watch session_watch, computer_watch;
     struct upstream_wait *wait;
     struct in_flight_entry *in_session, *in_computer;
-    struct plain_call *plain; /* NULL: bytes pass through */
-    struct slice request_id, traceparent;
+    struct plain_call *plain;             /* NULL: bytes pass through */
+    struct slice request_id, traceparent; /* in `ids`, or borrowed from the request */
+    char ids[96];
+    struct arena
+        heads; /* the head toward the agent; freed when its answer begins, so that a quiet stream is small */
     struct call_times times;
     uint64_t client_bytes;  /* that left toward the client */
     unsigned client_status; /* of the response head; 0: none */

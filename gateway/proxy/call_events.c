@@ -5,6 +5,8 @@
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
 
+enum { HEAD_MEMORY_BYTES = 2048 };
+
 static bool has_its_end(const struct call *call)
 {
     return call->state >= CALL_FINISHING;
@@ -183,15 +185,19 @@ static void send_response_head(struct call *call, const struct head *head, bool 
 {
     struct exchange *client = call_client(call);
     struct head passed = { .status = head->status, .content_length = head->content_length };
+    char memory[HEAD_MEMORY_BYTES];
+    struct arena arena;
 
-    forward_response_fields(&head->fields, &client->arena, &passed.fields);
-    fields_add(&passed.fields, &client->arena, FIELD_X_REQUEST_ID, call->request_id);
+    arena_init(&arena, memory, sizeof(memory)); /* no head is kept beyond exchange_send_head() */
+    forward_response_fields(&head->fields, &arena, &passed.fields);
+    fields_add(&passed.fields, &arena, FIELD_X_REQUEST_ID, call->request_id);
     /* An agent that answers CORS by itself (envd does) is not answered for twice. */
     if (!has_named(&head->fields, SLICE("access-control-allow-origin")))
-        cors_add_fields(cors_allowed_origin(&call->config->cors, &client->request.fields),
-                        &client->arena, &passed.fields);
+        cors_add_fields(cors_allowed_origin(&call->config->cors, &client->request.fields), &arena,
+                        &passed.fields);
     call->client_status = head->status;
     exchange_send_head(client, &passed, end);
+    arena_deinit(&arena);
 }
 
 static void on_upstream_head(struct exchange *exchange, const struct head *head)
@@ -205,6 +211,7 @@ static void on_upstream_head(struct exchange *exchange, const struct head *head)
     call->times.head_us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
     call->has_upstream_head = true;
     relay_response_head(&call->relay);
+    arena_deinit(&call->heads);
     if (head->status < 200) { /* 101: nobody asked to switch */
         call_fail(call, STATUS_AGENT_PROTOCOL);
     } else if (call->plain != NULL) {

@@ -148,7 +148,7 @@ static struct forward_identity identity_of(const struct call *call)
 /* The plain form asks the agent in the Connect protocol, uncompressed. */
 static void make_plain_fields(struct call *call, struct head *head)
 {
-    struct arena *arena = &call_client(call)->arena;
+    struct arena *arena = &call->heads;
     struct fields kept = { 0 };
 
     for (size_t i = 0; i < head->fields.count; i++) {
@@ -170,7 +170,7 @@ static void make_plain_fields(struct call *call, struct head *head)
 static void exec_make_request(struct call *call, struct head *out)
 {
     const struct head *request = &call_client(call)->request;
-    struct arena *arena = &call_client(call)->arena;
+    struct arena *arena = &call->heads;
     struct forward_identity identity = identity_of(call);
 
     *out = (struct head){

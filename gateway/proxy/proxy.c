@@ -210,6 +210,7 @@ void proxy_refuse(void *owner, struct exchange *exchange, enum status status)
     };
 
     counter_add(&proxy->counters.ended[status], 1);
+    counter_add(&proxy->counters.metrics.refused[status], 1);
     call_log_refusal(proxy, exchange, status, reply.request_id);
     reply_send(exchange, &reply);
 }

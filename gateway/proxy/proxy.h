@@ -6,6 +6,7 @@
 #include "base/counter.h"
 #include "connect/process_message.h"
 #include "http/server.h"
+#include "proxy/call_metrics.h"
 #include "route/route_resolver.h"
 #include "upstream/upstream_pool.h"
 
@@ -45,6 +46,7 @@ struct proxy_counters {
     struct counter calls[PROCESS_METHOD_COUNT], calls_open, calls_other;
     struct counter ended[STATUS_COUNT]; /* by outcome */
     struct counter retries, bytes_in, bytes_out;
+    struct call_metrics metrics;
 };
 
 /* Copies `options`; borrows the rest, which must outlive the proxy. `log` may be NULL. */

@@ -1,0 +1,74 @@
+/* proxy/call_metrics.c — see call_metrics.h. */
+#include "proxy/call_metrics.h"
+
+#include "proxy/call.h"
+
+const char *call_metrics_kind_text(enum call_metrics_kind kind)
+{
+    static const char *const names[] = {
+        [METRICS_EXEC] = "exec", [METRICS_PORT] = "port", [METRICS_NONE] = "none"
+    };
+
+    return names[kind];
+}
+
+const char *call_metrics_ender_text(unsigned ender)
+{
+    static const char *const names[] = {
+        [ENDED_BY_GATEWAY] = "gateway", [ENDED_BY_AGENT] = "agent", [ENDED_BY_CLIENT] = "client"
+    };
+
+    return names[ender];
+}
+
+static enum call_metrics_kind kind_of(const struct call *call)
+{
+    switch (call->kind->name[0]) {
+    case 'e':
+        return METRICS_EXEC;
+    case 'p':
+        return METRICS_PORT;
+    default:
+        return METRICS_NONE;
+    }
+}
+
+static unsigned method_of(const struct call *call, enum call_metrics_kind kind)
+{
+    return kind == METRICS_EXEC && call->exec.target == EXEC_TARGET_METHOD
+               ? (unsigned)call->exec.method
+               : (unsigned)PROCESS_METHOD_COUNT;
+}
+
+static enum connect_code code_of(const struct call *call)
+{
+    if (call->outcome ==
+        STATUS_OK) /* the agent's answer, or ours; what its streams say is theirs */
+        return call->client_status < 400 ? CONNECT_OK : connect_code_of_http(call->client_status);
+    struct reply reply = call_reply(call, call->outcome);
+
+    return reply_code(&reply);
+}
+
+void call_metrics_started(const struct call *call)
+{
+    counter_add(&call->proxy->counters.metrics.open[kind_of(call)], 1);
+}
+
+void call_metrics_ended(const struct call *call)
+{
+    struct call_metrics *metrics = &call->proxy->counters.metrics;
+    enum call_metrics_kind kind = kind_of(call);
+    unsigned method = method_of(call, kind);
+    const struct call_times *times = &call->times;
+
+    counter_subtract(&metrics->open[kind], 1);
+    counter_add(&metrics->requests[kind][call->exec.caller][method][code_of(call)], 1);
+    counter_add(&metrics->ended[call->outcome][call->ended_by], 1);
+    histogram_observe(&metrics->duration[kind][method],
+                      loop_clock(call->proxy->loop)->now_us - times->began_us);
+    if (times->head_us > 0)
+        histogram_observe(&metrics->first_byte[kind][method], times->head_us - 1);
+    if (times->connected_us > 0 && times->connected_us >= times->resolved_us)
+        histogram_observe(&metrics->connect, times->connected_us - times->resolved_us);
+}
