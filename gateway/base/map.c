@@ -164,3 +164,21 @@ void map_each(struct map *map, void (*visit)(struct map_entry *entry, void *arg)
         }
     }
 }
+
+static bool look_in(struct map_entry *const *buckets, size_t count,
+                    bool (*visit)(const struct map_entry *entry, void *arg), void *arg)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (const struct map_entry *entry = buckets[i]; entry != NULL; entry = entry->next)
+            if (!visit(entry, arg))
+                return false;
+    }
+    return true;
+}
+
+void map_look(const struct map *map, bool (*visit)(const struct map_entry *entry, void *arg),
+              void *arg)
+{
+    if (look_in(map->buckets, map->bucket_count, visit, arg))
+        (void)look_in(map->old_buckets, map->old_bucket_count, visit, arg);
+}

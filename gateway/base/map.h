@@ -31,5 +31,9 @@ void map_remove(struct map *map, struct map_entry *entry);
 /* Calls `visit` for every entry; it may remove and free the entry that it is given, and no other. */
 void map_each(struct map *map, void (*visit)(struct map_entry *entry, void *arg), void *arg);
 
+/* The same without removing, until `visit` returns false. */
+void map_look(const struct map *map, bool (*visit)(const struct map_entry *entry, void *arg),
+              void *arg);
+
 /* SipHash-1-3 of the bytes under the process's random key. */
 uint64_t map_hash(struct slice bytes);

@@ -30,6 +30,9 @@ void config_unref(struct config **config)
     if (c == NULL || atomic_fetch_sub(&c->ref_count, 1) != 1)
         return;
     route_table_unref(&c->table);
+    if (c->admin_secret != NULL)
+        mem_wipe(c->admin_secret, strlen(c->admin_secret));
+    mem_free(c->admin_secret);
     redis_endpoint_deinit(&c->redis_endpoint);
     tls_context_unref(&c->redis_tls);
     tls_context_unref(&c->agent_mutual_tls);

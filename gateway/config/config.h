@@ -86,11 +86,18 @@ struct config {
     struct upstream_options upstream;
     const char *agent_ca_file, *agent_certificate_file, *agent_key_file;
     struct http_limits limits;
+    const char *ports_domain;     /* lower case; NULL: none */
+    struct address admin_address; /* len 0: no admin listener */
+    const char *admin_secret_file;
+    const char *admin_signing_kid; /* NULL: sessions cannot be made */
+    const char *admin_connect_url;
     int log_level;
     const char *access_log; /* "stdout", "stderr", "off" or a file */
 
     /* built by config_check.c */
     struct key_store *key_store;
+    char *admin_secret; /* NULL: none */
+    const struct config_key *admin_signing_key;
     struct tls_context *tls; /* NULL when no listener wants it */
     struct tls_context *agent_tls, *agent_mutual_tls, *redis_tls;
     struct redis_endpoint redis_endpoint;

@@ -125,21 +125,23 @@ static enum status build_keys(const struct config_reading *reading)
     return status;
 }
 
-static bool read_secret(const char *file, char **out_secret)
+char *config_read_secret(const char *file)
 {
     char text[1024];
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     ssize_t count = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    char *secret = NULL;
 
     if (fd >= 0)
         close(fd);
     if (count <= 0)
-        return false;
+        return NULL;
     text[count] = '\0';
     text[strcspn(text, "\r\n")] = '\0';
-    *out_secret = mem_copy_string(text);
+    if (text[0] != '\0')
+        secret = mem_copy_string(text);
     mem_wipe(text, sizeof(text));
-    return (*out_secret)[0] != '\0';
+    return secret;
 }
 
 static enum status build_redis(const struct config_reading *reading)
@@ -161,12 +163,11 @@ static enum status build_redis(const struct config_reading *reading)
     }
     buf_deinit(&words);
     if (config->redis_password_file != NULL) {
-        if (!read_secret(config->redis_password_file, &secret)) {
-            mem_free(secret);
+        secret = config_read_secret(config->redis_password_file);
+        if (secret == NULL)
             return config_wrong(reading, config_mark_of(reading, "routes.redis.password_file"),
                                 "routes.redis.password_file: expected a file with a password, %s",
                                 config->redis_password_file);
-        }
         mem_free((char *)(uintptr_t)config->redis_endpoint.password);
         config->redis_endpoint.password = secret;
     }
@@ -252,7 +253,8 @@ static void fill_options(struct config *config)
 enum status config_check(const struct config_reading *reading)
 {
     static enum status (*const steps[])(const struct config_reading *) = {
-        check_listeners, check_pairs, build_keys, build_server_tls, build_agent_tls, build_routes,
+        check_listeners, check_pairs,  build_keys,         build_server_tls,
+        build_agent_tls, build_routes, config_check_admin,
     };
     enum status status = STATUS_OK;
 

@@ -175,6 +175,21 @@ const struct schema_key config_schema[] = {
       .words = "Our client certificate for `tls: mutual`." },
     { "upstream.tls.key", VALUE_FILE, AT(agent_key_file), .words = "Its key." },
 
+    /* published ports, and the admin listener */
+    { "ports.domain", VALUE_TEXT, AT(ports_domain),
+      .words = "Domain of published ports: `<label>--<handle>.<domain>`. Needed to publish one "
+               "through the admin API." },
+    { "admin.address", VALUE_ADDRESS, AT(admin_address),
+      .words = "Where the admin listener is: `unix:/path` (made with mode 0600) or a loopback "
+               "`HOST:PORT`. Absent: there is none." },
+    { "admin.secret_file", VALUE_FILE, AT(admin_secret_file),
+      .words = "Bearer secret (16 characters or more) of the admin listener; required over TCP." },
+    { "admin.signing_key", VALUE_TEXT, AT(admin_signing_kid),
+      .words = "`kid` of the key in `auth.keys` that signs the tokens of sessions made through the "
+               "admin API; its file must be a secret or a private key." },
+    { "admin.connect_url", VALUE_TEXT, AT(admin_connect_url),
+      .words = "`connect_url` of such sessions; absent: `https://` and the first exec host." },
+
     /* limits */
     { "limits.connections", VALUE_AUTO, AT(max_conns), "auto", BETWEEN(1, 1u << 24),
       .words = "Client connections per process; `auto`: half of the descriptor limit." },

@@ -68,4 +68,8 @@ enum status config_wrong(const struct config_reading *reading, struct config_mar
                          const char *format, ...) PRINTF_LIKE(3, 4);
 struct config_mark config_mark_of(const struct config_reading *reading, const char *path);
 
+/* The first line of a file, owned; NULL when there is none. A secret: wipe it before it is freed. */
+char *config_read_secret(const char *file);
+
+MUST_CHECK enum status config_check_admin(const struct config_reading *reading);
 MUST_CHECK enum status config_check(const struct config_reading *reading);

@@ -20,6 +20,7 @@ struct server_codec {
     struct conn *conn; /* owned */
     struct exchange_link link;
     struct list member; /* in the server's list of conns */
+    uint64_t opened_ms;
     void (*on_closed)(void *arg);
     void *on_closed_arg;
 };

@@ -47,6 +47,7 @@ void server_codec_init(struct server_codec *codec, const struct server_codec_ops
     codec->link.peer = conn->peer;
     codec->link.tls = conn->tls;
     codec->link.serial = ++server->last_serial;
+    codec->opened_ms = loop_clock(server->loop)->now_ms;
     list_init(&codec->member);
 }
 
@@ -125,11 +126,26 @@ static void promote(struct newcomer *newcomer, bool is_h2)
         codec->ops->drain(codec);
 }
 
+static void count_open(struct http_server_counters *counters, const struct conn_tls_info *tls,
+                       enum status status)
+{
+    if (status != STATUS_OK)
+        counter_add(status == STATUS_MALFORMED         ? &counters->open_malformed
+                    : status == STATUS_AGENT_TIMED_OUT ? &counters->open_timed_out
+                                                       : &counters->open_lost,
+                    1);
+    else if (tls->version != NULL)
+        counter_add(&counters->tls_handshakes, 1);
+    if (status == STATUS_OK && tls->resumed)
+        counter_add(&counters->tls_resumed, 1);
+}
+
 static void on_open(void *owner, enum status status)
 {
     struct newcomer *newcomer = owner;
     const struct conn_tls_info *tls = &newcomer->conn->tls;
 
+    count_open(&newcomer->server->counters, tls, status);
     if (status != STATUS_OK) {
         newcomer_end(newcomer);
     } else if (tls->version != NULL) {
@@ -240,6 +256,40 @@ void http_server_drain(struct http_server *server)
 
         codec->ops->drain(codec);
     }
+}
+
+static void add_conn(const struct http_server *server, const struct server_codec *codec,
+                     struct buf *into)
+{
+    const struct exchange_link *link = &codec->link;
+    char text[ADDRESS_TEXT_BYTES] = "";
+
+    if (link->peer.len > 0)
+        address_text(&link->peer, text);
+    buf_printf(into, "{\"connection\":%llu,\"peer\":\"", (unsigned long long)link->serial);
+    buf_append_json_text(into, slice_from_string(text));
+    buf_printf(into, "\",\"http\":\"%s\",\"tls\":\"%s\",\"has_verified_token\":%s,\"age_ms\":%llu}",
+               link->version == HTTP_2     ? "2"
+               : link->version == HTTP_1_1 ? "1.1"
+                                           : "1.0",
+               link->tls.version != NULL ? link->tls.version : "off",
+               link->is_trusted ? "true" : "false",
+               (unsigned long long)(loop_clock(server->loop)->now_ms - codec->opened_ms));
+}
+
+size_t http_server_list_conns(const struct http_server *server, size_t limit, struct buf *into)
+{
+    size_t count = 0;
+
+    LIST_EACH(&server->codecs, link)
+    {
+        if (count == limit)
+            break;
+        if (count++ > 0)
+            buf_append_byte(into, ',');
+        add_conn(server, LIST_ITEM(link, struct server_codec, member), into);
+    }
+    return count;
 }
 
 size_t http_server_conn_count(const struct http_server *server)

@@ -25,6 +25,8 @@ struct http_server_options {
 struct http_server_counters {
     struct counter conns_open, conns_total, h1_requests, h2_requests, refused_requests;
     struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood, closed_stalled;
+    struct counter tls_handshakes, tls_resumed; /* that came to their end */
+    struct counter open_malformed, open_timed_out, open_lost; /* TLS handshakes and PROXY headers that did not */
 };
 
 struct http_server *http_server_create(struct loop *loop, const struct http_server_options *options);
@@ -38,5 +40,7 @@ void http_server_accept(struct http_server *server, struct conn *conn, void (*on
 /* No new requests: h2 gets GOAWAY (2^31-1, then after one PING round trip the last id), h1 answers carry
  * `Connection: close`, idle conns close. Idempotent. */
 void http_server_drain(struct http_server *server);
+/* Appends one JSON object per open conn, separated by commas, at most `limit`; returns how many. */
+size_t http_server_list_conns(const struct http_server *server, size_t limit, struct buf *into);
 size_t http_server_conn_count(const struct http_server *server);
 const struct http_server_counters *http_server_counters(const struct http_server *server);

@@ -29,6 +29,8 @@ struct loop {
     h2o_evloop_t *evloop;
     struct clock clock;
     bool clock_is_stale; /* a wait began since the last refresh */
+    uint64_t woke_us;    /* when the turn began; 0: it was counted */
+    struct loop_counters counters;
     struct timer_wheel timers;
     struct list tasks;
     struct list next_tasks;
@@ -149,6 +151,13 @@ void loop_destroy(struct loop **loop)
     *loop = NULL;
 }
 
+static void count_turn(struct loop *loop)
+{
+    if (loop->woke_us != 0)
+        histogram_observe(&loop->counters.turn, loop->clock.now_us - loop->woke_us);
+    loop->woke_us = 0;
+}
+
 /* How long this turn may wait: not at all when work is left, else until the next timer. */
 static int wait_until_next_ms(struct loop *loop, int wait_ms)
 {
@@ -160,6 +169,7 @@ static int wait_until_next_ms(struct loop *loop, int wait_ms)
     if (next_ms == UINT64_MAX)
         return wait_ms;
     clock_refresh(&loop->clock); /* the last turn may have been long */
+    count_turn(loop);
     if (next_ms <= loop->clock.now_ms)
         return 0;
 
@@ -218,6 +228,8 @@ void loop_turn(struct loop *loop, int wait_ms)
     }
     loop->clock_is_stale = false;
     clock_refresh(&loop->clock);
+    if (loop->woke_us == 0)
+        loop->woke_us = loop->clock.now_us;
     timer_wheel_advance(&loop->timers, loop->clock.now_ms);
     run_tasks(loop);
 }
@@ -283,6 +295,11 @@ const struct clock *loop_clock(const struct loop *loop)
     return &loop->clock;
 }
 
+const struct loop_counters *loop_counters(const struct loop *loop)
+{
+    return &loop->counters;
+}
+
 void task_init(struct task *task, task_fn *run)
 {
     list_init(&task->link);
@@ -322,6 +339,8 @@ void loop_woke(struct loop *loop)
         return;
     loop->clock_is_stale = false;
     clock_refresh(&loop->clock);
+    if (loop->woke_us == 0)
+        loop->woke_us = loop->clock.now_us;
 }
 
 void loop_count_watch(struct loop *loop, int difference)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/status.h"
 
@@ -31,6 +32,13 @@ void loop_post(struct loop *loop, void (*run)(void *arg), void *arg);
 
 /* Borrowed; fresh since the start of this turn. */
 const struct clock *loop_clock(const struct loop *loop);
+
+/* How long turns keep everything else on the loop waiting: from the end of the wait to the next one. Any thread may
+ * read. */
+struct loop_counters {
+    struct histogram turn;
+};
+const struct loop_counters *loop_counters(const struct loop *loop);
 
 /* Work put off to the end of this turn. Embedded in its owner; init before use, cancel before the owner goes. */
 struct task;

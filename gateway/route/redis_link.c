@@ -40,6 +40,7 @@ struct redis_link {
 
 struct pending {
     struct list link;
+    uint64_t sent_us;
     uint64_t due_ms;
     redis_link_reply_fn *on_reply;
     void *arg;
@@ -224,6 +225,7 @@ static void send_due_in(struct redis_link *link, struct slice command,
     counter_add(&link->counters->commands, 1);
     pending->on_reply = on_reply;
     pending->arg = arg;
+    pending->sent_us = loop_clock(link->loop)->now_us;
     pending->due_ms = now_ms(link) + within_ms;
     list_append(&link->pending, &pending->link);
     buf_append(&link->out, command);
@@ -331,6 +333,7 @@ static void take_reply(struct redis_link *link, const struct redis_reply *reply)
     list_unlink(&pending->link);
     mem_free(pending);
     counter_add(&link->counters->replies, 1);
+    histogram_observe(&link->counters->latency, loop_clock(link->loop)->now_us - done.sent_us);
     if (done.on_reply != NULL)
         done.on_reply(done.arg, reply);
 }

@@ -4,6 +4,7 @@
  * Part of route/; others use route_resolver.h. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "route/record.h"
@@ -57,6 +58,10 @@ void route_entry_set(struct route_entry *entry, enum status status, struct recor
 
 /* Drops the answer; an entry that is not pinned goes with it. */
 void route_entry_forget(struct route_entry *entry);
+
+/* route_list.c: as route_resolver_list(). */
+size_t route_cache_list(const struct route_cache *cache, uint64_t now_ms, unsigned long epoch,
+                        size_t limit, struct buf *into);
 
 /* It was asked for: it leaves last. */
 void route_entry_touch(struct route_entry *entry, uint64_t now_ms);

@@ -630,3 +630,8 @@ bool route_resolver_link_is_up(const struct route_resolver *resolver)
 {
     return resolver->link_is_up;
 }
+
+size_t route_resolver_list(const struct route_resolver *resolver, size_t limit, struct buf *into)
+{
+    return route_cache_list(&resolver->cache, now_ms(resolver), resolver->epoch, limit, into);
+}

@@ -4,6 +4,7 @@
  * max_stale_ms. One per worker; used only on its thread. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/counter.h"
 #include "base/list.h"
 #include "route/route_store.h"
@@ -72,6 +73,10 @@ void record_watch_init(struct record_watch *watch, record_change_fn *on_change);
 void record_watch_start(struct route_resolver *resolver, struct record_watch *watch,
                         enum record_kind kind, struct slice id);
 void record_watch_stop(struct record_watch *watch); /* harmless when it does not stand */
+
+/* Appends one JSON object per record that is remembered, separated by commas, at most `limit`; returns
+ * how many. Agents' tokens are left out. */
+size_t route_resolver_list(const struct route_resolver *resolver, size_t limit, struct buf *into);
 
 const struct route_resolver_counters *
 route_resolver_counters(const struct route_resolver *resolver);

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "base/counter.h"
+#include "base/histogram.h"
 #include "net/tls_context.h"
 #include "route/route_store.h"
 
@@ -41,6 +41,7 @@ struct route_store_redis_counters {
     struct counter commands, replies, timeouts, connects, disconnects, invalidations, flushes,
         refused_replies;
     struct counter link_up; /* gauge: 0 or 1 */
+    struct histogram latency; /* from sending a command to its reply */
 };
 
 struct route_store *route_store_redis_create(struct loop *loop,

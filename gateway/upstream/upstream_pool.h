@@ -83,4 +83,8 @@ void upstream_wait_cancel(struct upstream_wait **wait);
  * at the end of this turn; who waits for one hears AGENT_UNREACHABLE. */
 void upstream_pool_forget(struct upstream_pool *pool, struct slice computer_id);
 
+/* Appends one JSON object per agent that is known, separated by commas, at most `limit`; returns how
+ * many. */
+size_t upstream_pool_list_agents(const struct upstream_pool *pool, size_t limit, struct buf *into);
+
 const struct upstream_counters *upstream_pool_counters(const struct upstream_pool *pool);
