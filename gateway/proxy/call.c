@@ -82,7 +82,6 @@ static void call_free(struct call *call)
     timer_cancel(&call->timer);
     call_log_line(call);
     call_metrics_ended(call);
-    call_metrics_ended(call);
     counter_add(&proxy->counters.ended[call->outcome], 1);
     counter_add(&proxy->counters.bytes_in, call->relay.request_bytes);
     counter_add(&proxy->counters.bytes_out, call->client_bytes);
@@ -552,7 +551,6 @@ void call_start(struct proxy *proxy, const struct call_kind *kind, struct exchan
     list_append(&proxy->calls, &call->link);
     proxy->call_count++;
     counter_add(&proxy->counters.calls_open, 1);
-    call_metrics_started(call);
     call_metrics_started(call);
     if (proxy->retry_credit < RETRY_CREDIT_MAX)
         proxy->retry_credit += RETRY_CREDIT_PER_CALL;
