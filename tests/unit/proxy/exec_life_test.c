@@ -84,6 +84,44 @@ static void a_client_connection_that_breaks_cancels_all_its_calls(void **state)
     pair_close(&pair);
 }
 
+static void an_http1_client_that_closes_cancels_its_call(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request request = { 0 };
+
+    client_open(&client, f, true);
+    request_send(&request, &client, START, STREAM, "");
+    TURN_UNTIL(f, f->call_count == 1);
+    agent_answer(&f->calls[0], 200, "content-type: application/connect+json\n", false);
+    agent_envelope(&f->calls[0], 0, "{}");
+    TURN_UNTIL(f, request.body.len == 7);
+    exchange_release(&request.exchange);
+    client_close(&client);
+    TURN_UNTIL(f, f->calls[0].was_reset);
+    assert_int_equal(f->calls[0].reason, RESET_CANCEL);
+    request_close(&request);
+}
+
+static void an_agent_lost_inside_a_message_breaks_an_http1_response(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request request = { 0 };
+
+    client_open(&client, f, true);
+    request_send(&request, &client, START, STREAM, "");
+    TURN_UNTIL(f, f->call_count == 1);
+    agent_answer(&f->calls[0], 200, "content-type: application/connect+json\n", false);
+    agent_write(&f->calls[0], SLICE("\0\0\0\1\0half"));
+    TURN_UNTIL(f, request.body.len == 9);
+    agent_lose_conns(f);
+    TURN_UNTIL(f, request.was_reset);
+    assert_false(request.ended);
+    request_close(&request);
+    client_close(&client);
+}
+
 static void an_agent_lost_at_an_edge_ends_the_stream_with_unavailable(void **state)
 {
     struct fixture *f = *state;
@@ -480,6 +518,23 @@ static void a_record_that_changes_in_other_ways_changes_nothing(void **state)
     pair_close(&pair);
 }
 
+static void a_computer_found_after_it_moved_is_reached_where_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request request = { 0 };
+
+    fixture_set_computer(f, "state=running;agent=127.0.0.1:1;boot=b0"); /* nothing listens there */
+    client_open(&client, f, false);
+    request_send(&request, &client, LIST, UNARY, "{}");
+    TURN_UNTIL(f, counter_read(&proxy_counters(f->proxy)->retries) == 1);
+    fixture_set_computer(f, f->computer); /* in the pause before the second try */
+    TURN_UNTIL(f, f->call_count == 1 && f->calls[0].ended);
+    assert_string_equal(text_of(&f->calls[0].body), "{}");
+    request_close(&request);
+    client_close(&client);
+}
+
 static void the_proxy_ends_what_is_open_when_it_goes(void **state)
 {
     struct fixture *f = *state;
@@ -500,6 +555,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_client_that_leaves_is_felt_by_the_agent_at_once),
         TEST(a_client_connection_that_breaks_cancels_all_its_calls),
+        TEST(an_http1_client_that_closes_cancels_its_call),
+        TEST(an_agent_lost_inside_a_message_breaks_an_http1_response),
         TEST(an_agent_lost_at_an_edge_ends_the_stream_with_unavailable),
         TEST(an_agent_lost_inside_a_message_resets_the_stream),
         TEST(a_clean_end_without_end_of_stream_is_never_success),
@@ -526,6 +583,7 @@ int main(void)
         TEST(a_computer_that_stops_ends_its_streams),
         TEST(a_computer_that_boots_anew_ends_its_streams),
         TEST(a_record_that_changes_in_other_ways_changes_nothing),
+        TEST(a_computer_found_after_it_moved_is_reached_where_it_is),
         TEST(the_proxy_ends_what_is_open_when_it_goes),
     };
 

@@ -380,6 +380,30 @@ static void draining_refuses_new_calls_and_turns_health_false(void **state)
     client_close(&client);
 }
 
+static void what_the_codec_refuses_looks_like_our_other_errors(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int is_h1 = 0; is_h1 < 2; is_h1++) {
+        struct client client;
+        struct request request = { 0 };
+        char *target = mem_alloc(9100);
+        memset(target, 'a', 9099);
+        memcpy(target, "GET /", 5);
+        target[9099] = '\0';
+        client_open(&client, f, is_h1 == 1);
+        request_send(&request, &client, target, "accept: */*\n", "");
+        TURN_UNTIL(f, request.ended || request.was_reset);
+        assert_int_equal(request.status, 414);
+        assert_true(buf_has(&request.head, "x-gateway-error: target_too_long\n"));
+        assert_true(buf_has(&request.head, "x-request-id: "));
+        assert_true(buf_has(&request.body, "\"code\":\"invalid_argument\""));
+        request_close(&request);
+        client_close(&client);
+        mem_free(target);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -398,6 +422,7 @@ int main(void)
         TEST(the_limit_per_session_is_kept_and_given_back),
         TEST(what_needs_no_computer_needs_no_token),
         TEST(health_with_a_token_asks_the_computer),
+        TEST(what_the_codec_refuses_looks_like_our_other_errors),
         TEST(draining_refuses_new_calls_and_turns_health_false),
     };
 
