@@ -44,19 +44,19 @@ test('a good file passes', () => {
 });
 
 const bad = {
-    'unknown key': [(t) => `${t}limitz: {}\n`, /bad\.yaml:15:1: limitz: unknown key; expected one of: .*limits/],
-    'unknown nested key': [(t) => `${t}limits:\n  h2:\n    strems: 5\n`, /bad\.yaml:17:5: limits\.h2\.strems: unknown key; expected one of: .*streams/],
+    'unknown key': [(t) => `${t}limitz: {}\n`, /bad\.yaml:14:1: limitz: unknown key; expected one of: .*limits/],
+    'unknown nested key': [(t) => `${t}limits:\n  h2:\n    strems: 5\n`, /bad\.yaml:16:5: limits\.h2\.strems: unknown key; expected one of: .*streams/],
     'wrong number': [(t) => t.replace('workers: 1', 'workers: many'), /bad\.yaml:1:10: workers: expected `auto` or a whole number/],
-    'number out of range': [(t) => `${t}limits: {h2: {streams: 0}}\n`, /bad\.yaml:15:24: limits\.h2\.streams: expected a whole number from 1 to/],
-    'wrong duration': [(t) => `${t}drain_timeout: soon\n`, /bad\.yaml:15:16: drain_timeout: expected a duration/],
-    'key twice': [(t) => `${t}workers: 2\n`, /bad\.yaml:15:1: workers: stands twice/],
+    'number out of range': [(t) => `${t}limits: {h2: {streams: 0}}\n`, /bad\.yaml:14:24: limits\.h2\.streams: expected a whole number from 1 to/],
+    'wrong duration': [(t) => `${t}drain_timeout: soon\n`, /bad\.yaml:14:16: drain_timeout: expected a duration/],
+    'key twice': [(t) => `${t}workers: 2\n`, /bad\.yaml:14:1: workers: stands twice/],
     'wrong algorithm': [(t) => t.replace('ES256', 'none'), /bad\.yaml:9:\d+: alg: expected one of HS256/],
     'key file missing': [(t) => t.replace(rig.keyFile, '/nowhere.pem'), /bad\.yaml:9:7: auth\.keys: .*test-1.*\/nowhere\.pem/],
     'no keys': [(t) => t.replace(/ {2}keys:\n.*\n/, ''), /auth\.keys: expected at least one key/],
     'not YAML': [(t) => `${t}x: [\n`, /bad\.yaml:1\d:\d+: not YAML/],
     'list in place of a value': [(t) => t.replace('workers: 1', 'workers: [1]'), /bad\.yaml:1:10: workers: expected a value, got a list/],
     'address': [(t) => t.replace('127.0.0.1:0', 'localhost:0'), /bad\.yaml:3:14: address: expected HOST:PORT with a numeric host/],
-    'network': [(t) => t.replace('127.0.0.0/8', '127.0.0.1/8'), /bad\.yaml:14:11: upstream\.allow: expected a network/],
+    'network': [(t) => t.replace('127.0.0.0/8', '127.0.0.1/8'), /bad\.yaml:13:11: upstream\.allow: expected a network/],
     'tls without certificates': [(t) => t.replace('"127.0.0.1:0"', '"127.0.0.1:0"\n    tls: true'), /bad\.yaml:3:3: listeners: tls: true needs tls\.certificates/],
     'bad routes file': [(t) => t.replace('routes.yaml', rig.write('broken.yaml', 'computers: {c: {state: flying}}\n').split('/').pop()), /routes\.file: .*broken\.yaml:1:/],
 };
