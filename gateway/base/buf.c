@@ -19,7 +19,8 @@ static void make_room(struct buf *buf, size_t size_bytes)
     size_t capacity = buf->capacity > 0 ? buf->capacity : BUF_SMALLEST_BYTES;
 
     /* Moving costs less than growing when at least half of the memory is dead. */
-    if (buf->start > 0 && buf->len + size_bytes <= buf->capacity && buf->start >= buf->len) {
+    if (buf->memory != NULL && buf->start > 0 && buf->len + size_bytes <= buf->capacity &&
+        buf->start >= buf->len) {
         memmove(buf->memory, buf->memory + buf->start, buf->len);
         buf->start = 0;
         return;
@@ -27,7 +28,7 @@ static void make_room(struct buf *buf, size_t size_bytes)
     while (capacity < buf->len + size_bytes)
         capacity *= 2;
     char *memory = mem_alloc(capacity);
-    if (buf->len > 0)
+    if (buf->memory != NULL && buf->len > 0)
         memcpy(memory, buf->memory + buf->start, buf->len);
     mem_free(buf->memory);
     buf->memory = memory;

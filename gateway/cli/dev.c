@@ -119,7 +119,7 @@ static void exec_agent(void)
     if (len > 0) {
         path[len] = '\0';
         slash = strrchr(path, '/');
-        strcpy(slash != NULL ? slash + 1 : path, "guest-agent");
+        snprintf(slash != NULL ? slash + 1 : path, 32, "guest-agent");
         execl(path, "guest-agent", "--listen", "127.0.0.1:0", (char *)NULL);
     }
     execlp("guest-agent", "guest-agent", "--listen", "127.0.0.1:0", (char *)NULL);
@@ -153,8 +153,8 @@ static bool read_agent_line(struct dev *dev, int input)
     static const char prefix[] = "listening ";
     FILE *stream = fdopen(input, "r");
     char line[sizeof(dev->agent_line) + sizeof(prefix)];
-    bool is_good =
-        fgets(line, sizeof(line), stream) != NULL && strncmp(line, prefix, sizeof(prefix) - 1) == 0;
+    bool is_good = stream != NULL && fgets(line, sizeof(line), stream) != NULL &&
+                   strncmp(line, prefix, sizeof(prefix) - 1) == 0;
 
     if (is_good) {
         line[strcspn(line, "\r\n")] = '\0';
@@ -162,7 +162,10 @@ static bool read_agent_line(struct dev *dev, int input)
                         sizeof(dev->agent_line));
         dev->agent = dev->agent_line;
     }
-    fclose(stream);
+    if (stream != NULL)
+        fclose(stream);
+    else
+        close(input);
     return is_good;
 }
 

@@ -151,7 +151,7 @@ static void flush(struct h1_codec *c)
     } else {
         timer_cancel(&c->stall);
     }
-    if (drained > 0 && h1_stream_has_owner(stream))
+    if (stream != NULL && drained > 0 && h1_stream_has_owner(stream))
         stream->base.events->on_drained(&stream->base, drained);
     if (status == STATUS_SYSTEM || status == STATUS_CLOSED)
         h1_codec_lost(c, RESET_LOST);
@@ -439,12 +439,19 @@ static void codec_start(struct server_codec *codec, struct slice early)
     leave(c);
 }
 
+/* A new conn may have its first request on the way. */
+static bool codec_is_idle(const struct server_codec *codec)
+{
+    const struct h1_codec *c = (const struct h1_codec *)(const void *)codec; /* embedded first */
+
+    return c->stream == NULL && !c->head_started && c->pending.len == 0 && c->request_count > 0;
+}
+
 static void codec_drain(struct server_codec *codec)
 {
     struct h1_codec *c = CONTAINER_OF(codec, struct h1_codec, base);
 
-    /* A new conn may have its first request on the way: that one is served. */
-    if (c->stream != NULL || c->head_started || c->pending.len > 0 || c->request_count == 0)
+    if (!codec_is_idle(codec)) /* what is on the way is served, then the conn closes */
         return;
     c->is_finishing = true;
     h1_codec_schedule(c);
@@ -463,6 +470,7 @@ static void codec_destroy(struct server_codec *codec)
 static const struct server_codec_ops codec_ops = {
     .start = codec_start,
     .drain = codec_drain,
+    .is_idle = codec_is_idle,
     .destroy = codec_destroy,
 };
 

@@ -281,6 +281,7 @@ static void join_cookies(struct fields *fields, struct arena *arena, size_t crum
         }
         fields->items[kept++] = field;
     }
+    ENSURE(first != NULL); /* total says that there is one */
     first->value = slice_of(text, total - 2);
     fields->count = kept;
 }

@@ -131,7 +131,7 @@ const char *address_host_text(const struct address *address, char *text)
     unsigned char bytes[16];
 
     if (!ip_bytes(address, bytes))
-        return strcpy(text, "unix");
+        return slice_to_string(SLICE("unix"), text, ADDRESS_TEXT_BYTES);
 
     bool is_v4 = memcmp(bytes, mapped_prefix, sizeof(mapped_prefix)) == 0;
 

@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/../.."
 failed=0
 python3 tests/lint/check_layers.py || failed=1
-unformatted=$(git ls-files '*.c' '*.h' | xargs clang-format --dry-run 2>&1 | grep -o '^[^:]*' | sort -u)
+unformatted=$(git ls-files '*.c' '*.h' | while read -r file; do clang-format --dry-run -Werror "$file" >/dev/null 2>&1 || echo "  $file"; done)
 if [ -n "$unformatted" ]; then
     printf 'not formatted (make fmt):\n%s\n' "$unformatted"
     failed=1
@@ -13,7 +13,7 @@ for script in $(git ls-files '*.sh' .ci/run); do
     bash -n "$script" || failed=1
 done
 [ -f build/compile_commands.json ] || cmake --preset release >/dev/null || exit 1
-git ls-files 'gateway/*.c' 'agent/*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build 2>/dev/null > build/clang-tidy.log || failed=1
+git ls-files 'gateway/*.c' 'agent/*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build --extra-arg=-Wno-ignored-optimization-argument 2>/dev/null > build/clang-tidy.log || failed=1
 if grep -q 'error:' build/clang-tidy.log; then
     grep -A3 'error:' build/clang-tidy.log
     failed=1
