@@ -6,13 +6,13 @@
  *                            {"event":"data","stdout":"text"}            or "stderr", "pty"
  *                            {"event":"keepalive"}
  *                            {"event":"end","exit_code":0,"exited":true,"status":"exit status 0"}
- *                            {"event":"error","code":"unavailable","message":"…"}   instead of
- * "end" text/event-stream      the same: `event: data`, `data: {"stdout":"text"}`; a keepalive is a
- * comment anything else          one document when the process ends, or after wait_ms:
+ *                            {"event":"error","code":"unavailable","message":"…"}   in place of "end"
+ *   text/event-stream      the same: `event: data`, `data: {"stdout":"text"}`; a keepalive is a comment
+ *   anything else          one document when the process ends, or after wait_ms:
  *                            {"pid":123,"tag":null,"stdout":"…","stderr":"…","exit_code":0,"running":false}
- *                          PTY output stands in "stdout"; "status" and "error" as the agent said
- * them, when it did; after wait_ms: "exit_code":null,"running":true; too much output:
- * "truncated":true, too.
+ *                          PTY output stands in "stdout"; "status" and "error" as the agent said them, when
+ *                          it did; after wait_ms: "exit_code":null,"running":true; too much output:
+ *                          "truncated":true, too.
  *
  * Output is text when it is UTF-8 (a character that two events share goes with the second); else it
  * is base64, and "encoding":"base64" stands beside it (in a document: for stdout and stderr

@@ -1,9 +1,10 @@
 /* proxy/reply.h — a status becomes an answer in the protocol of the caller (DESIGN §10):
  *
- *   connect unary    HTTP status, {"code","message","details"}       plain JSON, HTTP    the same
- *   connect stream   200, one END_STREAM envelope with the error      page                a small
- * HTML page gRPC             200, trailers only                               gRPC-Web 200, the
- * trailers as fields
+ *   connect unary, plain JSON, HTTP   HTTP status, {"code","message","details"}
+ *   connect stream                     200, one END_STREAM envelope with the error
+ *   gRPC                               200, trailers only
+ *   gRPC-Web                           200, the trailers as fields
+ *   page                               a small HTML page
  *
  * and, when the head has gone already, the end of the stream that the protocol has for it. */
 #pragma once
