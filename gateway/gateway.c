@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "control.h"
 #include "net/timer.h"
 #include "net/watch.h"
 #include "worker.h"
@@ -23,6 +24,7 @@ struct gateway {
     struct watch *signals;
     struct timer drain_end;
     struct worker **workers;
+    struct control *control;
     pthread_t *threads;
     size_t worker_count;
     size_t thread_count; /* started */
@@ -142,6 +144,7 @@ static enum status gateway_build(struct gateway *g)
 }
 
 static void on_signals(void *owner);
+static void start_drain(struct gateway *g);
 static void on_drain_end(struct timer *timer);
 
 /* The main thread's loop and what wakes it. */
@@ -166,6 +169,25 @@ static enum status build_main(struct gateway *g)
     return STATUS_OK;
 }
 
+static void on_drain_wanted(void *arg)
+{
+    start_drain(arg);
+}
+
+static enum status build_control(struct gateway *g)
+{
+    const struct control_options options = {
+        .config = g->config,
+        .workers = g->workers,
+        .worker_count = g->worker_count,
+        .listeners = g->addresses,
+        .drain = on_drain_wanted,
+        .arg = g,
+    };
+
+    return control_create(g->loop, &options, &g->control);
+}
+
 enum status gateway_create(struct config *config, struct gateway **out_gateway)
 {
     struct gateway *g = mem_zeroed(sizeof(*g));
@@ -176,6 +198,8 @@ enum status gateway_create(struct config *config, struct gateway **out_gateway)
 
     if (status == STATUS_OK)
         status = gateway_build(g);
+    if (status == STATUS_OK)
+        status = build_control(g);
 
     if (status == STATUS_OK)
         *out_gateway = g;
@@ -194,6 +218,7 @@ void gateway_destroy(struct gateway **gateway)
         worker_post_stop(g->workers[i]);
     for (size_t i = 0; i < g->thread_count; i++)
         pthread_join(g->threads[i], NULL);
+    control_destroy(&g->control);
     for (size_t i = 0; g->workers != NULL && i < g->worker_count; i++)
         worker_destroy(&g->workers[i]);
     if (g->access_log_fd > STDERR_FILENO)
@@ -240,7 +265,10 @@ static void log_started(const struct gateway *g)
 
 static void start_drain(struct gateway *g)
 {
+    if (g->is_draining)
+        return;
     g->is_draining = true;
+    control_draining(g->control);
     timer_arm(&g->drain_end, g->config->drain_ms);
     log_info("gateway: draining timeout_ms=%llu", (unsigned long long)g->config->drain_ms);
     for (size_t i = 0; i < g->thread_count; i++)
@@ -258,6 +286,8 @@ static const char *cannot_reload(const struct config *old, const struct config *
             old->listeners[i].tls != new->listeners[i].tls)
             return "listeners: address and tls change only with a restart";
     }
+    if (!address_equal(&old->admin_address, &new->admin_address))
+        return "admin.address: changes only with a restart";
     if (old->routes != new->routes)
         return "routes.source: changes only with a restart";
     return NULL;
@@ -280,10 +310,12 @@ static void reload(struct gateway *g)
     if (reason != NULL) {
         log_error("gateway: reload refused, the old configuration stays error=\"%s\"", reason);
         config_unref(&config);
+        control_reload_failed(g->control);
     } else {
         for (size_t i = 0; i < g->thread_count; i++)
             worker_post_reload(g->workers[i], config);
         log_set_level((enum log_level)config->log_level);
+        control_reloaded(g->control, config);
         config_unref(&g->config);
         g->config = config;
         log_info("gateway: reloaded file=\"%s\"", config->file);

@@ -14,6 +14,7 @@ enum { DRAIN_CHECK_MS = 20 };
 struct worker_door {
     struct worker *worker;
     struct listener *listener;
+    struct listener_counters *counters;
 };
 
 struct worker {
@@ -29,7 +30,9 @@ struct worker {
     struct access_log *log;
     struct proxy *proxy;
     struct http_server *server;
-    struct worker_door *doors; /* by listener */
+    struct worker_door *doors;                      /* by listener */
+    struct listener_counters *door_counters;        /* the same */
+    const struct route_store_redis_counters *redis; /* NULL: routes come from elsewhere */
     size_t door_count;
     int access_log_fd;
     struct timer drain_check;
@@ -47,14 +50,19 @@ struct worker_order {
 
 static void on_listener_conn_closed(void *arg)
 {
-    listener_conn_closed(arg);
+    struct worker_door *door = arg;
+
+    counter_subtract(&door->counters->open, 1);
+    listener_conn_closed(door->listener);
 }
 
 static void on_conn(void *owner, struct conn *conn)
 {
     struct worker_door *door = owner;
 
-    http_server_accept(door->worker->server, conn, on_listener_conn_closed, door->listener);
+    counter_add(&door->counters->open, 1);
+    counter_add(&door->counters->total, 1);
+    http_server_accept(door->worker->server, conn, on_listener_conn_closed, door);
 }
 
 static enum status create_store(struct worker *w, struct route_store **out_store)
@@ -66,6 +74,7 @@ static enum status create_store(struct worker *w, struct route_store **out_store
     switch (config->routes) {
     case CONFIG_ROUTES_REDIS:
         *out_store = route_store_redis_create(w->loop, &config->redis);
+        w->redis = route_store_redis_counters(*out_store);
         break;
     case CONFIG_ROUTES_TABLE:
         *out_store = route_store_table_create(w->loop, config->table);
@@ -139,10 +148,12 @@ static enum status build_listeners(struct worker *w, const struct worker_options
 
     w->door_count = w->config->listener_count;
     w->doors = mem_zeroed(w->door_count * sizeof(*w->doors));
+    w->door_counters = mem_zeroed(w->door_count * sizeof(*w->door_counters));
     for (size_t i = 0; status == STATUS_OK && i < w->door_count; i++) {
         struct listener_options listener = listener_options_of(w, options, i);
 
         w->doors[i].worker = w;
+        w->doors[i].counters = &w->door_counters[i];
         status = listener_create(w->loop, &listener, on_conn, &w->doors[i], &w->doors[i].listener);
     }
     return status;
@@ -208,6 +219,7 @@ void worker_destroy(struct worker **worker)
     for (size_t i = 0; i < w->door_count; i++)
         listener_destroy(&w->doors[i].listener);
     mem_free(w->doors);
+    mem_free(w->door_counters);
     access_log_destroy(&w->log);
     upstream_pool_destroy(&w->upstreams);
     token_verifier_destroy(&w->tokens);
@@ -293,6 +305,21 @@ static void set_log_fd(void *arg)
 void worker_post_log_fd(struct worker *worker, int fd)
 {
     post_order(worker, set_log_fd, NULL, fd);
+}
+
+struct worker_view worker_view(const struct worker *worker)
+{
+    return (struct worker_view){
+        .loop = worker->loop,
+        .proxy = worker->proxy,
+        .server = worker->server,
+        .upstreams = worker->upstreams,
+        .routes = worker->routes,
+        .tokens = worker->tokens,
+        .log = worker->log,
+        .redis = worker->redis,
+        .listeners = worker->door_counters,
+    };
 }
 
 size_t worker_listener_count(const struct worker *worker)

@@ -3,6 +3,7 @@
  * any thread. */
 #pragma once
 
+#include "admin/worker_view.h"
 #include "config/config.h"
 #include "net/listener.h"
 
@@ -30,6 +31,9 @@ void worker_post_stop(struct worker *worker);
 void worker_post_drain(struct worker *worker);
 void worker_post_reload(struct worker *worker, struct config *config); /* takes a reference */
 void worker_post_log_fd(struct worker *worker, int fd);
+
+/* For the admin server; stands as long as the worker. */
+struct worker_view worker_view(const struct worker *worker);
 
 size_t worker_listener_count(const struct worker *worker);
 const struct address *worker_listener_address(const struct worker *worker, size_t index);

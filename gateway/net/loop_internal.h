@@ -2,17 +2,11 @@
 #pragma once
 
 #include "base/buf.h"
+#include "net/evloop.h"
 #include "net/loop.h"
 #include "net/timer_wheel.h"
 
-struct st_h2o_evloop_t;
-
-struct st_h2o_evloop_t *loop_evloop(struct loop *loop);
 struct timer_wheel *loop_timers(struct loop *loop);
-
-/* First thing in every callback of a descriptor: the wait is over, so the clock is refreshed, once
- * in a turn. */
-void loop_woke(struct loop *loop);
 
 /* Watches count themselves, so that loop_destroy() can tell that all are gone. */
 void loop_count_watch(struct loop *loop, int difference);

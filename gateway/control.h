@@ -1,0 +1,29 @@
+/* control.h — the admin listener of the process: gathers the facts that it tells, and gives it what
+ * the configuration says. On the main thread. */
+#pragma once
+
+#include "worker.h"
+
+struct control;
+
+struct control_options {
+    struct config *config; /* borrowed until control_reloaded() gives another */
+    struct worker *const *workers;
+    size_t worker_count;
+    const struct address *listeners; /* as bound, by listener; borrowed */
+    void (*drain)(void *arg);        /* POST /drain */
+    void *arg;
+};
+
+/* Binds when the configuration has an admin.address. Errors: SYSTEM (already logged). */
+MUST_CHECK enum status control_create(struct loop *loop, const struct control_options *options,
+                                      struct control **out_control);
+
+/* Before the old configuration goes. */
+void control_reloaded(struct control *control, struct config *config);
+void control_reload_failed(struct control *control);
+void control_draining(struct control *control);
+
+/* When no worker runs any more and before they are destroyed. Sets *control to NULL; may already be
+ * NULL. */
+void control_destroy(struct control **control);

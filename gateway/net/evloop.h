@@ -1,0 +1,12 @@
+/* net/evloop.h — libh2o's loop under a loop, for the one layer beside net/ that uses libh2o itself:
+ * admin/. */
+#pragma once
+
+struct loop;
+struct st_h2o_evloop_t;
+
+struct st_h2o_evloop_t *loop_evloop(struct loop *loop);
+
+/* First thing in every callback of a descriptor: the wait is over, so the clock is refreshed, once
+ * in a turn. */
+void loop_woke(struct loop *loop);
