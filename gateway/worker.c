@@ -253,7 +253,7 @@ static void drain(void *arg)
     proxy_drain(w->proxy);
     for (size_t i = 0; i < w->door_count; i++)
         listener_stop(w->doors[i].listener);
-    http_server_drain(w->server);
+    http_server_drain(w->server, 0);
     timer_arm(&w->drain_check, 0);
 }
 

@@ -56,6 +56,7 @@
     X(REQUEST_TIMED_OUT, 408, DEADLINE_EXCEEDED, "request did not arrive in time")                 \
     X(DEADLINE_EXCEEDED, 504, DEADLINE_EXCEEDED, "deadline exceeded")                              \
     X(LIMIT_REACHED, 429, RESOURCE_EXHAUSTED, "too many requests in flight")                       \
+    X(OVERLOADED, 503, RESOURCE_EXHAUSTED, "gateway is short of memory")                           \
     X(DRAINING, 503, UNAVAILABLE, "gateway is shutting down")                                      \
     X(CANCELED, 499, CANCELED, "request was canceled")                                             \
     X(CLIENT_LOST, 499, CANCELED, "client went away")                                              \
@@ -72,6 +73,6 @@ enum status {
         STATUS_COUNT
 };
 
-const char *status_name(enum status status);   /* "token_expired": logs, metrics, X-Gateway-Error */
-const char *status_words(enum status status);  /* for the client */
+const char *status_name(enum status status);  /* "token_expired": logs, metrics, X-Gateway-Error */
+const char *status_words(enum status status); /* for the client */
 unsigned status_http(enum status status);

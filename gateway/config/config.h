@@ -58,7 +58,11 @@ struct config {
 
     /* as read */
     size_t workers; /* 0: one per CPU */
-    uint64_t drain_ms;
+    uint64_t drain_ms, drain_delay_ms, drain_spread_ms;
+    uint64_t upgrade_ms;
+    uint64_t watchdog_ms; /* 0: off */
+    size_t conns_per_address;
+    size_t memory_bytes; /* 0: the cgroup's limit */
     struct config_listener *listeners;
     size_t listener_count;
     struct config_certificate *certificates;
@@ -118,6 +122,10 @@ MUST_CHECK enum status config_load(const char *file, struct buf *out_error,
 /* The same from text; `file` is the name in messages, relative paths are relative to its folder. */
 MUST_CHECK enum status config_parse(const char *file, struct slice text, struct buf *out_error,
                                     struct config **out_config);
+
+/* The path of the first key that differs between the two and that a running process cannot change;
+ * NULL: all that differs can be taken. */
+const char *config_fixed_change(const struct config *old, const struct config *new);
 
 struct config *config_ref(struct config *config);
 void config_unref(struct config **config); /* sets *config to NULL; may already be NULL */

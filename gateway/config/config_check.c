@@ -226,6 +226,9 @@ static enum status check_pairs(const struct config_reading *reading)
     if (config->upstream.backoff_max_ms < config->upstream.backoff_min_ms)
         return config_wrong(reading, config_mark_of(reading, "upstream.backoff_max"),
                             "upstream.backoff_max: expected at least backoff_min");
+    if (config->proxy.wake.is_enabled && config->routes != CONFIG_ROUTES_REDIS)
+        return config_wrong(reading, config_mark_of(reading, "wake.enabled"),
+                            "wake.enabled: needs routes.source: redis");
     if (config->exec_hosts.count == 0)
         return config_wrong(reading, config_mark_of(reading, "exec.hosts"),
                             "exec.hosts: expected at least one host name, or \"*\"");

@@ -54,6 +54,18 @@ const struct schema_key config_schema[] = {
       .words = "Worker threads; `auto`: one per CPU." },
     { "drain_timeout", VALUE_DURATION, AT(drain_ms), "10m",
       .words = "How long open streams may live on after SIGTERM; a second SIGTERM ends at once." },
+    { "drain_delay", VALUE_DURATION, AT(drain_delay_ms), "0s", .max = 600000,
+      .words = "How long everything is still served after SIGTERM has turned readiness false: as long "
+               "as the balancer needs to notice. Not part of `drain_timeout`." },
+    { "drain_spread", VALUE_DURATION, AT(drain_spread_ms), "30s",
+      .words = "Idle connections are told to go one by one, evenly over this time, or half of "
+               "`drain_timeout` if that is less; 20 a second and worker in any case." },
+    { "upgrade_timeout", VALUE_DURATION, AT(upgrade_ms), "60s", BETWEEN(1000, 3600000),
+      .words = "SIGUSR2: how long the new program may take until it serves; then it is ended, and the "
+               "old one goes on." },
+    { "watchdog", VALUE_DURATION, AT(watchdog_ms), "5s", .max = 3600000,
+      .words = "A worker whose loop stands still for so long ends the process with a backtrace; "
+               "`0s`: off." },
     { "listeners", VALUE_LIST, AT(listeners),
       .count_offset = offsetof(struct config, listener_count), .element = &listener_list,
       .words = "Ports that the gateway serves. At least one." },
@@ -145,6 +157,21 @@ const struct schema_key config_schema[] = {
     { "routes.lookup_timeout", VALUE_DURATION, AT(resolver.lookup_ms), "2s", .min = 10,
       .words = "Longest wait of a request for its route; then `unavailable`." },
 
+    /* wake */
+    { "wake.enabled", VALUE_BOOL, AT(proxy.wake.is_enabled), "false",
+      .words = "A request for a computer that does not run asks for it in the stream `wake`, and "
+               "waits. Needs `routes.source: redis`." },
+    { "wake.timeout", VALUE_DURATION, AT(proxy.wake.timeout_ms), "30s", BETWEEN(100, 600000),
+      .words = "How long a request waits for its computer; then 503 with `Retry-After`." },
+    { "wake.repeat", VALUE_DURATION, AT(proxy.wake.repeat_ms), "30s", BETWEEN(1000, 3600000),
+      .words = "All gateways together ask for one computer once in this time." },
+    { "wake.pending", VALUE_SIZE, AT(proxy.wake.pending), "64", .min = 1,
+      .words = "Requests that may wait for one computer, per worker; above: 503 at once." },
+    { "wake.pending_total", VALUE_SIZE, AT(proxy.wake.pending_total), "1024", .min = 1,
+      .words = "Requests that may wait for any, per worker." },
+    { "wake.stream_length", VALUE_SIZE, AT(proxy.wake.stream_length), "10000", BETWEEN(10, 1u << 30),
+      .words = "The stream `wake` is trimmed to about so many entries." },
+
     /* upstream */
     { "upstream.allow", VALUE_NETWORKS, AT(upstream_allow),
       "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7",
@@ -193,6 +220,11 @@ const struct schema_key config_schema[] = {
     /* limits */
     { "limits.connections", VALUE_AUTO, AT(max_conns), "auto", BETWEEN(1, 1u << 24),
       .words = "Client connections per process; `auto`: half of the descriptor limit." },
+    { "limits.connections_per_address", VALUE_SIZE, AT(conns_per_address), "1024", .min = 1,
+      .words = "Connections of one client address (IPv6: one /64) in the process; above: closed." },
+    { "limits.memory", VALUE_BYTES, AT(memory_bytes), "0",
+      .words = "Resident memory that 80 %, 90 % and 95 % are measured against (docs/operations.md, "
+               "Memory); `0`: the limit of the cgroup, if it has one." },
     { "limits.requests_per_session", VALUE_SIZE, AT(proxy.requests_per_session), "256", .min = 1,
       .words = "In flight at once, per worker; above: 429." },
     { "limits.requests_per_computer", VALUE_SIZE, AT(proxy.requests_per_computer), "1024", .min = 1,

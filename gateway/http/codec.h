@@ -9,6 +9,7 @@ struct server_codec_ops {
     /* Input is ready or ended; the codec reads from its conn itself. `early` bytes come first (sniffed). */
     void (*start)(struct server_codec *codec, struct slice early);
     void (*drain)(struct server_codec *codec);
+    bool (*is_idle)(const struct server_codec *codec); /* no exchange open, none on its way */
     void (*destroy)(struct server_codec *codec); /* at once; on_reset(RESET_LOST) to open exchanges */
 };
 
@@ -21,6 +22,7 @@ struct server_codec {
     struct exchange_link link;
     struct list member; /* in the server's list of conns */
     uint64_t opened_ms;
+    bool is_counted; /* among the conns of its client's address */
     void (*on_closed)(void *arg);
     void *on_closed_arg;
 };

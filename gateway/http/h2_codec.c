@@ -177,6 +177,11 @@ static void drain(struct server_codec *base)
     h2_session_drain(&codec->session);
 }
 
+static bool is_idle(const struct server_codec *base)
+{
+    return ((const struct h2_codec *)(const void *)base)->session.stream_count == 0;
+}
+
 static void destroy(struct server_codec *base)
 {
     struct h2_codec *codec = CONTAINER_OF(base, struct h2_codec, base);
@@ -195,6 +200,7 @@ static void destroy(struct server_codec *base)
 static const struct server_codec_ops codec_ops = {
     .start = start,
     .drain = drain,
+    .is_idle = is_idle,
     .destroy = destroy,
 };
 

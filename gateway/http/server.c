@@ -1,16 +1,23 @@
 /* http/server.c — see server.h. A new conn is first a newcomer, until its protocol is known: by
  * ALPN, or in clear by its first bytes, which are compared one by one with the preface of HTTP/2.
  * Then it is a codec in the list of codecs. A codec that ended rests in `departed` until the end of
- * the turn. */
+ * the turn. Draining moves codecs to `told`, one by one at an even pace. */
 #include "http/server.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "http/codec.h"
+#include "net/address_count.h"
 #include "net/timer.h"
 
 #define H2_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-enum { H2_PREFACE_BYTES = sizeof(H2_PREFACE) - 1 };
+enum {
+    H2_PREFACE_BYTES = sizeof(H2_PREFACE) - 1,
+    TELL_EVERY_MS = 50,
+    TOLD_AT_LEAST_PER_S = 20,
+    LOG_AGAIN_MS = 10000,
+};
 
 struct http_server {
     struct loop *loop;
@@ -18,6 +25,11 @@ struct http_server {
     struct http_server_counters counters;
     struct list newcomers;
     struct list codecs;
+    struct list told; /* the codecs that know of the drain */
+    struct timer tell;
+    uint64_t tell_micro; /* how many codecs a step of `tell` tells, in millionths */
+    uint64_t tell_credit_micro;
+    uint64_t refused_logged_ms;
     struct list departed;
     struct task reap;
     size_t conn_count;
@@ -32,6 +44,7 @@ struct newcomer {
     struct timer deadline;
     void (*on_closed)(void *arg);
     void *on_closed_arg;
+    bool is_counted;
     size_t len;
     char bytes[H2_PREFACE_BYTES];
 };
@@ -72,11 +85,15 @@ static void conn_gone(struct http_server *server, void (*on_closed)(void *arg), 
 static void end_first(struct http_server *server, struct list *list)
 {
     struct server_codec *codec = LIST_FIRST(list, struct server_codec, member);
+    struct address peer = codec->link.peer;
+    bool is_counted = codec->is_counted;
     void (*on_closed)(void *arg) = codec->on_closed;
     void *arg = codec->on_closed_arg;
 
     list_unlink(&codec->member);
     codec->ops->destroy(codec);
+    if (is_counted)
+        address_count_leave(server->options.addresses, &peer);
     conn_gone(server, on_closed, arg);
 }
 
@@ -98,6 +115,8 @@ static void newcomer_end(struct newcomer *newcomer)
 
     timer_cancel(&newcomer->deadline);
     list_unlink(&newcomer->member);
+    if (newcomer->is_counted)
+        address_count_leave(server->options.addresses, &newcomer->conn->peer);
     conn_destroy(&newcomer->conn);
     mem_free(newcomer);
     conn_gone(server, on_closed, arg);
@@ -116,7 +135,8 @@ static void promote(struct newcomer *newcomer, bool is_h2)
     memcpy(early, newcomer->bytes, len);
     codec->on_closed = newcomer->on_closed;
     codec->on_closed_arg = newcomer->on_closed_arg;
-    list_append(&server->codecs, &codec->member);
+    codec->is_counted = newcomer->is_counted;
+    list_append(server->is_draining ? &server->told : &server->codecs, &codec->member);
     timer_cancel(&newcomer->deadline);
     list_unlink(&newcomer->member);
     mem_free(newcomer);
@@ -124,6 +144,21 @@ static void promote(struct newcomer *newcomer, bool is_h2)
     codec->ops->start(codec, slice_of(early, len));
     if (server->is_draining)
         codec->ops->drain(codec);
+}
+
+static void refuse_address(struct http_server *server, const struct address *peer)
+{
+    uint64_t now_ms = loop_clock(server->loop)->now_ms;
+
+    counter_add(&server->counters.refused_address, 1);
+    if (server->refused_logged_ms == 0 || now_ms - server->refused_logged_ms >= LOG_AGAIN_MS) {
+        char host[ADDRESS_TEXT_BYTES];
+
+        server->refused_logged_ms = now_ms;
+        log_warn("server: too many connections of one address, closed peer=%s refused=%llu",
+                 address_host_text(peer, host),
+                 (unsigned long long)counter_read(&server->counters.refused_address));
+    }
 }
 
 static void count_open(struct http_server_counters *counters, const struct conn_tls_info *tls,
@@ -140,13 +175,27 @@ static void count_open(struct http_server_counters *counters, const struct conn_
         counter_add(&counters->tls_resumed, 1);
 }
 
+/* Has the client's address room for one more conn? */
+static bool admit(struct newcomer *newcomer)
+{
+    struct http_server *server = newcomer->server;
+    struct address_count *addresses = server->options.addresses;
+
+    if (addresses == NULL || newcomer->is_counted)
+        return true;
+    newcomer->is_counted = address_count_enter(addresses, &newcomer->conn->peer);
+    if (!newcomer->is_counted)
+        refuse_address(server, &newcomer->conn->peer);
+    return newcomer->is_counted;
+}
+
 static void on_open(void *owner, enum status status)
 {
     struct newcomer *newcomer = owner;
     const struct conn_tls_info *tls = &newcomer->conn->tls;
 
     count_open(&newcomer->server->counters, tls, status);
-    if (status != STATUS_OK) {
+    if (status != STATUS_OK || !admit(newcomer)) {
         newcomer_end(newcomer);
     } else if (tls->version != NULL) {
         promote(newcomer, slice_equal(tls->alpn, SLICE("h2")));
@@ -210,9 +259,35 @@ void http_server_accept(struct http_server *server, struct conn *conn, void (*on
     counter_add(&server->counters.conns_open, 1);
     counter_add(&server->counters.conns_total, 1);
     conn_set_owner(conn, &newcomer_events, newcomer);
+    if (!conn->peer_is_announced && !admit(newcomer))
+        newcomer_end(newcomer);
 }
 
 /* ---- the server ---- */
+
+/* Draining a codec changes nothing in the lists: its end comes in a later task. */
+static void tell(struct http_server *server)
+{
+    if (server->tell_micro == UINT64_MAX)
+        server->tell_credit_micro = UINT64_MAX;
+    else
+        server->tell_credit_micro += server->tell_micro;
+    while (server->tell_credit_micro >= 1000000 && !list_is_empty(&server->codecs)) {
+        struct server_codec *codec = LIST_FIRST(&server->codecs, struct server_codec, member);
+
+        server->tell_credit_micro -= 1000000;
+        list_unlink(&codec->member);
+        list_append(&server->told, &codec->member);
+        codec->ops->drain(codec);
+    }
+    if (!list_is_empty(&server->codecs))
+        timer_arm(&server->tell, TELL_EVERY_MS);
+}
+
+static void on_tell(struct timer *timer)
+{
+    tell(CONTAINER_OF(timer, struct http_server, tell));
+}
 
 struct http_server *http_server_create(struct loop *loop, const struct http_server_options *options)
 {
@@ -223,6 +298,8 @@ struct http_server *http_server_create(struct loop *loop, const struct http_serv
     server->options = *options;
     list_init(&server->newcomers);
     list_init(&server->codecs);
+    list_init(&server->told);
+    timer_init(&server->tell, loop, on_tell);
     list_init(&server->departed);
     task_init(&server->reap, on_reap);
     return server;
@@ -237,25 +314,46 @@ void http_server_destroy(struct http_server **server)
     *server = NULL;
     while (!list_is_empty(&s->newcomers))
         newcomer_end(LIST_FIRST(&s->newcomers, struct newcomer, member));
+    timer_cancel(&s->tell);
     while (!list_is_empty(&s->codecs))
         end_first(s, &s->codecs);
+    while (!list_is_empty(&s->told))
+        end_first(s, &s->told);
     while (!list_is_empty(&s->departed))
         end_first(s, &s->departed);
     task_cancel(&s->reap);
     mem_free(s);
 }
 
-void http_server_drain(struct http_server *server)
+void http_server_drain(struct http_server *server, uint64_t spread_ms)
 {
+    const uint64_t least = (uint64_t)TOLD_AT_LEAST_PER_S * TELL_EVERY_MS * 1000;
+
     if (server->is_draining)
         return;
     server->is_draining = true;
-    LIST_EACH(&server->codecs, link)
+    server->tell_micro =
+        spread_ms > 0 ? server->conn_count * TELL_EVERY_MS * 1000000 / spread_ms : UINT64_MAX;
+    if (server->tell_micro < least)
+        server->tell_micro = least;
+    tell(server);
+}
+
+static void close_idle(struct list *codecs)
+{
+    LIST_EACH(codecs, link)
     {
         struct server_codec *codec = LIST_ITEM(link, struct server_codec, member);
 
-        codec->ops->drain(codec);
+        if (codec->ops->is_idle(codec))
+            codec->ops->drain(codec);
     }
+}
+
+void http_server_close_idle(struct http_server *server)
+{
+    close_idle(&server->codecs);
+    close_idle(&server->told);
 }
 
 static void add_conn(const struct http_server *server, const struct server_codec *codec,
@@ -277,11 +375,10 @@ static void add_conn(const struct http_server *server, const struct server_codec
                (unsigned long long)(loop_clock(server->loop)->now_ms - codec->opened_ms));
 }
 
-size_t http_server_list_conns(const struct http_server *server, size_t limit, struct buf *into)
+static size_t list_conns(const struct http_server *server, const struct list *codecs, size_t count,
+                         size_t limit, struct buf *into)
 {
-    size_t count = 0;
-
-    LIST_EACH(&server->codecs, link)
+    LIST_EACH(codecs, link)
     {
         if (count == limit)
             break;
@@ -290,6 +387,13 @@ size_t http_server_list_conns(const struct http_server *server, size_t limit, st
         add_conn(server, LIST_ITEM(link, struct server_codec, member), into);
     }
     return count;
+}
+
+size_t http_server_list_conns(const struct http_server *server, size_t limit, struct buf *into)
+{
+    size_t count = list_conns(server, &server->codecs, 0, limit, into);
+
+    return list_conns(server, &server->told, count, limit, into);
 }
 
 size_t http_server_conn_count(const struct http_server *server)

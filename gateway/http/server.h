@@ -6,6 +6,7 @@
 #include "http/exchange.h"
 #include "http/limits.h"
 
+struct address_count;
 struct http_server;
 
 /* Takes the exchange: sets an owner before returning and releases it in the end. Body and end events may follow at once. */
@@ -13,6 +14,7 @@ typedef void http_request_fn(void *owner, struct exchange *exchange);
 
 struct http_server_options {
     const struct http_limits *limits; /* borrowed */
+    struct address_count *addresses;  /* conns of each client address in the process; borrowed; NULL: not counted */
     bool enable_connect_protocol;     /* SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441) */
     bool allow_connect;               /* plain CONNECT becomes an exchange (guest agents' tunnels); else refused */
     /* Makes the body (JSON) of a refusal that the codec itself must give (400, 414, 431 …); NULL: empty body. Head
@@ -25,6 +27,7 @@ struct http_server_options {
 struct http_server_counters {
     struct counter conns_open, conns_total, h1_requests, h2_requests, refused_requests;
     struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood, closed_stalled;
+    struct counter refused_address; /* conns over limits.connections_per_address */
     struct counter tls_handshakes, tls_resumed; /* that came to their end */
     struct counter open_malformed, open_timed_out, open_lost; /* TLS handshakes and PROXY headers that did not */
 };
@@ -38,8 +41,12 @@ void http_server_accept(struct http_server *server, struct conn *conn, void (*on
                         void *arg);
 
 /* No new requests: h2 gets GOAWAY (2^31-1, then after one PING round trip the last id), h1 answers carry
- * `Connection: close`, idle conns close. Idempotent. */
-void http_server_drain(struct http_server *server);
+ * `Connection: close`, idle conns close. The conns are told one after another, evenly over `spread_ms`, so that their
+ * clients do not all come back at once; a few go at once in any case. Idempotent. */
+void http_server_drain(struct http_server *server, uint64_t spread_ms);
+
+/* Memory is short: ends the conns that carry nothing at the moment, in order. */
+void http_server_close_idle(struct http_server *server);
 /* Appends one JSON object per open conn, separated by commas, at most `limit`; returns how many. */
 size_t http_server_list_conns(const struct http_server *server, size_t limit, struct buf *into);
 size_t http_server_conn_count(const struct http_server *server);

@@ -271,6 +271,7 @@ struct conn *conn_accepted_proxied(struct loop *loop, int fd, const struct addre
     struct conn_socket *s = socket_create(loop, tls, SLICE_EMPTY, fd);
 
     s->conn.peer = *peer;
+    s->conn.peer_is_announced = true;
     s->state = CONN_ANNOUNCING;
     s->proxy_header = mem_zeroed(sizeof(*s->proxy_header));
     s->proxy_header->handshake_timeout_ms = tls != NULL ? handshake_timeout_ms : 0;

@@ -46,6 +46,7 @@ struct conn {
     struct address peer;
     struct address local;
     struct conn_tls_info tls;
+    bool peer_is_announced; /* by a PROXY header: until on_open, `peer` is the balancer */
 };
 
 /* Borrows both until they are set again or the conn is destroyed. A listener hands out conns with no owner. */

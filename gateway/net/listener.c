@@ -44,12 +44,13 @@ struct listener {
     uint64_t proxy_timeout_ms;
     bool proxy_protocol;
     bool is_full;
+    bool is_held;
 };
 
 static void read_when_allowed(struct listener *l)
 {
     if (l->watch != NULL)
-        watch_read(l->watch, !l->is_full && !timer_is_armed(&l->pause));
+        watch_read(l->watch, !l->is_full && !l->is_held && !timer_is_armed(&l->pause));
 }
 
 static void on_pause_over(struct timer *timer)
@@ -292,6 +293,7 @@ enum status listener_create(struct loop *loop, const struct listener_options *op
     }
     l->on_conn = on_conn;
     l->owner = owner;
+    l->is_held = options->is_held;
     timer_init(&l->pause, loop, on_pause_over);
 
     enum status status = listener_open(l, options);
@@ -320,6 +322,36 @@ void listener_stop(struct listener *listener)
 {
     timer_cancel(&listener->pause);
     watch_destroy(&listener->watch);
+}
+
+void listener_finish(struct listener *listener)
+{
+    while (listener->watch != NULL && !listener->is_full) {
+        int error = accept_one(listener);
+
+        if (error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOBUFS ||
+            error == ENOMEM || error == EINVAL)
+            break;
+    }
+    listener_stop(listener);
+}
+
+void listener_hold(struct listener *listener, bool held)
+{
+    listener->is_held = held;
+    read_when_allowed(listener);
+}
+
+void listener_set_limits(struct listener *listener, size_t max_conns, uint64_t handshake_timeout_ms,
+                         uint64_t proxy_protocol_timeout_ms)
+{
+    ENSURE(max_conns > 0);
+    listener->max_conns = max_conns;
+    listener->handshake_timeout_ms = handshake_timeout_ms;
+    if (proxy_protocol_timeout_ms > 0)
+        listener->proxy_timeout_ms = proxy_protocol_timeout_ms;
+    listener->is_full = listener->conn_count >= max_conns;
+    read_when_allowed(listener);
 }
 
 void listener_set_tls(struct listener *listener, struct tls_context *tls)

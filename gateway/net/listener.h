@@ -10,6 +10,7 @@ struct listener_options {
     struct tls_context *tls;       /* NULL: clear; the listener takes a reference of its own */
     uint64_t handshake_timeout_ms;
     size_t max_conns;              /* of this listener; accepting stops there, resumes at 95 % */
+    bool is_held;                  /* listener_hold() from the start */
     int inherited_fd;              /* ≥ 0: a listening socket from outside (takes it); -1: bind one */
     bool reuse_port;               /* not for Unix sockets: workers share one through dup() and inherited_fd */
     unsigned unix_mode;            /* of the path of a Unix socket, 0600 for instance; 0: as the umask says */
@@ -32,6 +33,16 @@ MUST_CHECK enum status listener_create(struct loop *loop, const struct listener_
 void listener_destroy(struct listener **listener);
 
 void listener_stop(struct listener *listener); /* closes the socket; open conns live on */
+
+/* The same for a socket that nobody else holds: what waits in its queue is accepted first, so that it is not reset. */
+void listener_finish(struct listener *listener);
+
+/* While held, it accepts nothing; newcomers wait in the queue. */
+void listener_hold(struct listener *listener, bool held);
+
+/* For conns accepted from now on (reload). */
+void listener_set_limits(struct listener *listener, size_t max_conns, uint64_t handshake_timeout_ms,
+                         uint64_t proxy_protocol_timeout_ms);
 
 /* For conns accepted from now on (reload); takes a reference of its own. */
 void listener_set_tls(struct listener *listener, struct tls_context *tls);

@@ -103,7 +103,7 @@ static enum status check_principal(const struct call *call)
 }
 
 /* The order matters: a path that does not exist is told before anything is looked up, so that it
- * tells nothing else; that we are closing comes before the token, which costs. */
+ * tells nothing else; that memory is short comes before the token, which costs. */
 static enum status exec_authorize(struct call *call)
 {
     enum status status = exec_request_parse(&call_client(call)->request, &call->exec, &call->words);
@@ -111,8 +111,8 @@ static enum status exec_authorize(struct call *call)
     count_call(call);
     if (status == STATUS_OK)
         status = answer_by_itself(call);
-    if (status == STATUS_OK && call->proxy->is_draining)
-        status = STATUS_DRAINING;
+    if (status == STATUS_OK && call->proxy->is_overloaded)
+        status = STATUS_OVERLOADED;
     if (status == STATUS_OK && call->exec.token.len == 0)
         status = STATUS_TOKEN_MISSING;
     if (status == STATUS_OK)

@@ -112,6 +112,24 @@ void proxy_drain(struct proxy *proxy)
     proxy->is_draining = true;
 }
 
+void proxy_end_calls(struct proxy *proxy)
+{
+    /* Ending one call may free it, and no other. */
+    LIST_EACH(&proxy->calls, link)
+    {
+        struct call *call = LIST_ITEM(link, struct call, link);
+
+        call_enter(call);
+        call_cut(call, STATUS_DRAINING);
+        call_leave(call);
+    }
+}
+
+void proxy_set_overloaded(struct proxy *proxy, bool is_overloaded)
+{
+    proxy->is_overloaded = is_overloaded;
+}
+
 size_t proxy_call_count(const struct proxy *proxy)
 {
     return proxy->call_count;

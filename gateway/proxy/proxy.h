@@ -13,6 +13,13 @@
 struct proxy;
 struct access_log;
 
+struct wake_options {
+    bool is_enabled; /* the routes must come from Redis */
+    uint64_t timeout_ms, repeat_ms;
+    size_t pending, pending_total;
+    size_t stream_length;
+};
+
 enum on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_ALLOW };
 
 struct proxy_options {
@@ -34,6 +41,7 @@ struct proxy_options {
     size_t requests_per_session;  /* 256 */
     size_t requests_per_computer; /* 1024 */
     uint64_t response_head_ms;    /* 300 s, ports */
+    struct wake_options wake;
     /* trust */
     const struct network
         *trusted_proxies; /* copied: forwarding headers count from these peers alone */
@@ -59,8 +67,16 @@ void proxy_destroy(struct proxy **proxy); /* open calls end at once */
 void proxy_on_request(void *owner, struct exchange *exchange);
 void proxy_refuse(void *owner, struct exchange *exchange, enum status status);
 
-/* Draining: /health says 503, new calls are refused with DRAINING. */
+/* Draining: /health says 503. Whatever still comes is served: refusing is the codecs' part, who can
+ * do it so that the client knows that nothing was done (http_server_drain). */
 void proxy_drain(struct proxy *proxy);
+
+/* The drain has lasted long enough: every open call ends with DRAINING in its own protocol, within
+ * half a second. */
+void proxy_end_calls(struct proxy *proxy);
+
+/* Memory is short: new calls are refused with OVERLOADED. */
+void proxy_set_overloaded(struct proxy *proxy, bool is_overloaded);
 size_t proxy_call_count(const struct proxy *proxy);
 /* Reload: calls that are open keep what they began with. */
 void proxy_set_options(struct proxy *proxy, const struct proxy_options *options);

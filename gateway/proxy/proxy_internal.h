@@ -30,6 +30,7 @@ struct proxy {
         retry_credit;   /* in hundredths of a retry: each call earns some, each retry costs 100 */
     struct buf scratch; /* bytes rest here within one event only */
     bool is_draining;
+    bool is_overloaded;
 };
 
 enum { RETRY_CREDIT_PER_CALL = 20, RETRY_COST = 100, RETRY_CREDIT_MAX = 1000 };

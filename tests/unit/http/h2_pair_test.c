@@ -290,7 +290,7 @@ static void draining_the_server_closes_the_client_in_order(void **state)
     join(f);
     struct recorder *r = call(f, true);
     turns(f, 4);
-    http_server_drain(f->server);
+    http_server_drain(f->server, 0);
     turns(f, 8);
     assert_int_equal(http_client_capacity(f->client), 0);
     assert_false(r->reset);

@@ -417,8 +417,8 @@ static void draining_takes_two_steps_and_finishes_what_is_open(void **state)
     h2_peer_greet(&f->peer, 0);
     h2_peer_headers(&f->peer, 1, END, GET("/"));
     turns(f, 3);
-    http_server_drain(f->server);
-    http_server_drain(f->server);
+    http_server_drain(f->server, 0);
+    http_server_drain(f->server, 0);
     turns(f, 3);
     assert_int_equal(h2_peer_goaway_id(&f->peer), INT32_MAX);
     h2_peer_headers(&f->peer, 3, END, GET("/")); /* was on its way */

@@ -176,8 +176,8 @@ static void draining_closes_idle_connections_and_finishes_the_others(void **stat
     app_reply(app_request(app, 0), 200, "ok");
     app_release(app_request(app, 0));
     app_turn(app, 3);
-    http_server_drain(app->server);
-    http_server_drain(app->server);
+    http_server_drain(app->server, 0);
+    http_server_drain(app->server, 0);
     app_turn(app, 4);
     assert_true(app_client_is_closed(app));
     assert_int_equal(app->closed_count, 1);
@@ -185,7 +185,7 @@ static void draining_closes_idle_connections_and_finishes_the_others(void **stat
     app_restart(app);
     app_connect(app, NULL); /* busy */
     app_send(app, SLICE(GET_ROOT));
-    http_server_drain(app->server);
+    http_server_drain(app->server, 0);
     app_turn(app, 4);
     assert_false(app_client_is_closed(app));
     app_reply(app_request(app, 0), 200, "ok");

@@ -363,20 +363,33 @@ static void health_with_a_token_asks_the_computer(void **state)
     client_close(&client);
 }
 
-static void draining_refuses_new_calls_and_turns_health_false(void **state)
+static void draining_turns_health_false_and_serves_what_still_comes(void **state)
 {
     struct fixture *f = *state;
     struct client client;
-    struct refusal call = { LIST, UNARY AUTH, 503, "x-gateway-error: draining\n" };
+    struct refusal call = { LIST, UNARY "authorization: Bearer x\n", 401,
+                            "x-gateway-error: token_malformed\n" };
     struct request health = { 0 };
 
     proxy_drain(f->proxy);
     client_open(&client, f, false);
-    expect_refusal(f, &client, &call);
+    expect_refusal(f, &client, &call); /* for its own fault, not for the drain */
     request_send(&health, &client, "GET /health", "accept: */*\n", "");
     TURN_UNTIL(f, health.ended);
     assert_int_equal(health.status, 503);
     request_close(&health);
+    client_close(&client);
+}
+
+static void memory_pressure_refuses_new_calls(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct refusal call = { LIST, UNARY AUTH, 503, "x-gateway-error: overloaded\n" };
+
+    proxy_set_overloaded(f->proxy, true);
+    client_open(&client, f, false);
+    expect_refusal(f, &client, &call);
     client_close(&client);
 }
 
@@ -423,7 +436,8 @@ int main(void)
         TEST(what_needs_no_computer_needs_no_token),
         TEST(health_with_a_token_asks_the_computer),
         TEST(what_the_codec_refuses_looks_like_our_other_errors),
-        TEST(draining_refuses_new_calls_and_turns_health_false),
+        TEST(draining_turns_health_false_and_serves_what_still_comes),
+        TEST(memory_pressure_refuses_new_calls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,7 @@ static void disturb(struct churn *c)
         served_agent_init(&c->agent, c->base->loop, NULL);
         break;
     case 2:
-        http_server_drain(c->agent.server);
+        http_server_drain(c->agent.server, 0);
         served_agent_deinit(&c->app);
         served_agent_init(&c->app, c->base->loop, NULL);
         break;

@@ -123,7 +123,7 @@ static void a_drained_agent_is_dialed_anew(void **state)
     struct served_fixture *s = *state;
 
     expect_ok(s->base, 1);
-    http_server_drain(s->agent.server);
+    http_server_drain(s->agent.server, 0);
     TURN_UNTIL(s->base, COUNT_OF(s->base, conns_open) == 0);
     assert_int_equal(COUNT_OF(s->base, lost), 0);
     assert_int_equal(COUNT_OF(s->base, goaways), 1);
