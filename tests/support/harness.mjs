@@ -5,7 +5,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { createServer, connect as netConnect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, dirname, resolve } from 'node:path';
+import { basename, join, dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { once } from 'node:events';
 
@@ -90,6 +90,14 @@ const toYaml = (value) => JSON.stringify(value, null, 2);
 
 export const ISSUER = 'https://control.test';
 export const KID = 'test-1';
+
+export const DOMAIN = 'computer.test';
+
+/** `lookup` option of Node's clients: every name is this machine, so that tests use real host names. */
+export function toLoopback(name, options, done) {
+    if (options.all) done(null, [{ address: '127.0.0.1', family: 4 }]);
+    else done(null, '127.0.0.1', 4);
+}
 
 export class Rig {
     constructor() {
@@ -199,6 +207,47 @@ export class Rig {
         const pairs = Object.entries({ state: 'running', agent: agent.address, boot: '1', ...more }).flat();
         redis.cli('HSET', 'computer:{cmp_1}', ...pairs);
         redis.cli('HSET', 'session:{ses_1}', 'kind', 'exec', 'computer', 'cmp_1', 'user', 'usr_1');
+    }
+
+    // ---- published ports ----
+
+    /** An app "in the computer": the agent runs on this machine, so an app on 127.0.0.1 is one. See guest_app.mjs. */
+    async startApp(name = 'app', { port = 0, file = 'guest_app.mjs', args = [] } = {}) {
+        const app = this.start(`app-${name}`, process.execPath, [join(here, file), name, String(port), ...args]);
+        app.port = Number((await app.line(/listening (\d+)/))[1]);
+        /** What reached it: [{ method, url, headers, raw }]. */
+        app.seen = async () => (await fetch(`http://127.0.0.1:${app.port}/_seen`)).json();
+        return app;
+    }
+
+    /** An access-session token: of cmp_1 and session acs_1 unless told otherwise. */
+    accessToken(options = {}) {
+        return this.token({ kind: 'browser', session: 'acs_1', ...options });
+    }
+
+    /**
+     * A gateway with a clear and a TLS listener (`.clear`, `.tls`: their ports) whose hosts are `hosts`: { name: { port, … } }, of cmp_1 at
+     * `agent` unless they say otherwise. The rest as startGateway().
+     */
+    async startPortsGateway({ agent, hosts = {}, computers = {}, sessions = {}, config = {}, ...more }) {
+        this.certificates ??= this.certificate();
+        const routes = {
+            computers: { cmp_1: { state: 'running', agent: agent.address, boot: '1' }, ...computers },
+            hosts: Object.fromEntries(Object.entries(hosts).map(([name, host]) => [name, { computer: 'cmp_1', ...host }])),
+            sessions: {
+                ses_1: { kind: 'exec', computer: 'cmp_1', user: 'usr_1' },
+                acs_1: { kind: 'browser', computer: 'cmp_1', user: 'usr_1' },
+                ...sessions,
+            },
+        };
+        const gateway = await this.startGateway({
+            listeners: [{}, { tls: true }], certificate: this.certificates, routes,
+            ...more,
+            config: { exec: { hosts: [`exec.${DOMAIN}`] }, ports: { domain: DOMAIN }, ...config },
+        });
+        [gateway.clear, gateway.tls] = gateway.ports;
+        gateway.putRoutes = (change) => { change(routes); this.write(basename(gateway.routesFile), toYaml(routes)); };
+        return gateway;
     }
 
     /** Ends everything, newest first; throws when a gateway or an agent crashed or a sanitizer spoke. */

@@ -1,23 +1,11 @@
 // tests/support/process_client.mjs — the service process.Process for connect-node and grpc-js, from agent/process.proto.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { root } from './harness.mjs';
+import { loadService } from './proto.mjs';
 
-function loadService() {
-    const dir = mkdtempSync(join(tmpdir(), 'exec-gateway-proto-'));
-    const file = join(dir, 'process.binpb');
-    execFileSync('protoc', ['-I', join(root, 'agent'), `--descriptor_set_out=${file}`, 'process.proto']);
-    const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(file)));
-    rmSync(dir, { recursive: true, force: true });
-    return registry.getService('process.Process');
-}
-export const Process = loadService();
+export const Process = loadService(join(root, 'agent/process.proto'), 'process.Process');
 
 const makers = { connect: createConnectTransport, grpc: createGrpcTransport, 'grpc-web': createGrpcWebTransport };
 
