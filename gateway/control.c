@@ -14,26 +14,22 @@ struct control {
 };
 
 /* The first exec host is where clients connect, unless the configuration knows better. */
-static const char *connect_url_of(struct control *control)
+static const char *connect_url_of(const struct config *config, struct buf *url)
 {
-    const struct config *config = control->config;
     const char *host = config->exec_hosts.count > 0 ? config->exec_hosts.items[0] : "localhost";
 
-    buf_clear(&control->connect_url);
+    buf_clear(url);
     if (config->admin_connect_url != NULL)
-        buf_append(&control->connect_url, slice_from_string(config->admin_connect_url));
+        buf_append(url, slice_from_string(config->admin_connect_url));
     else
-        buf_printf(&control->connect_url, "https://%s",
-                   strcmp(host, "*") == 0 ? "localhost" : host);
-    while (control->connect_url.len > 0 &&
-           slice_ends_with(buf_slice(&control->connect_url), SLICE("/")))
-        control->connect_url.len--;
-    return buf_text(&control->connect_url);
+        buf_printf(url, "https://%s", strcmp(host, "*") == 0 ? "localhost" : host);
+    while (url->len > 0 && slice_ends_with(buf_slice(url), SLICE("/")))
+        url->len--;
+    return buf_text(url);
 }
 
-static struct records_options records_options_of(struct control *control)
+struct records_options control_records_options(const struct config *config, struct buf *url)
 {
-    const struct config *config = control->config;
     const struct config_key *key = config->admin_signing_key;
     struct records_options options = {
         .prefix = config->redis.prefix != NULL ? config->redis.prefix : "",
@@ -41,7 +37,7 @@ static struct records_options records_options_of(struct control *control)
         .exec_audience = config->token.exec_audience,
         .access_audience = config->token.access_audience,
         .ports_domain = config->ports_domain,
-        .connect_url = connect_url_of(control),
+        .connect_url = connect_url_of(config, url),
     };
 
     if (key != NULL)
@@ -91,7 +87,7 @@ static enum status start_server(struct control *control, const struct control_op
         .store = config->routes == CONFIG_ROUTES_REDIS
                      ? route_store_redis_create(control->loop, &config->redis)
                      : NULL,
-        .records = records_options_of(control),
+        .records = control_records_options(config, &control->connect_url),
         .drain = options->drain,
         .arg = options->arg,
     };
@@ -137,7 +133,8 @@ void control_reloaded(struct control *control, struct config *config)
     control->facts.last_reload_failed = false;
     read_files(control);
     if (control->server != NULL) {
-        const struct records_options records = records_options_of(control);
+        const struct records_options records =
+            control_records_options(config, &control->connect_url);
 
         admin_server_set(control->server, config->admin_secret, &records);
     }

@@ -2,6 +2,7 @@
  * the configuration says. On the main thread. */
 #pragma once
 
+#include "admin/records.h"
 #include "worker.h"
 
 struct control;
@@ -18,6 +19,10 @@ struct control_options {
 /* Binds when the configuration has an admin.address. Errors: SYSTEM (already logged). */
 MUST_CHECK enum status control_create(struct loop *loop, const struct control_options *options,
                                       struct control **out_control);
+
+/* What the registry's records need of a configuration; `url` holds a text of it. For the commands,
+ * too, which write records without a gateway. */
+struct records_options control_records_options(const struct config *config, struct buf *url);
 
 /* Before the old configuration goes. */
 void control_reloaded(struct control *control, struct config *config);

@@ -16,6 +16,14 @@ static const struct {
       "dev [--listen HOST:PORT] …    gateway, guest agent and a session in one; needs nothing "
       "else" },
     { "token", cli_token, "token mint|inspect …          make or read a token" },
+    { "computer", cli_computer,
+      "computer put|get|delete …      write and read the record of a computer in Redis" },
+    { "session", cli_session,
+      "session create|list|delete …   make, show and revoke access sessions" },
+    { "port", cli_port, "port publish|list|delete …    publish ports of a computer" },
+    { "status", cli_status, "status -c FILE                how a running gateway is" },
+    { "streams", cli_streams, "streams [end] -c FILE …       what is open; end one" },
+    { "drain", cli_drain, "drain -c FILE                 let a running gateway end in peace" },
     { "version", cli_version, "version                       print the version" },
 };
 

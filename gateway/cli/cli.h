@@ -13,6 +13,12 @@ int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_dev(int argc, char **argv);
 int cli_token(int argc, char **argv);
+int cli_computer(int argc, char **argv);
+int cli_session(int argc, char **argv);
+int cli_port(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_streams(int argc, char **argv);
+int cli_drain(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
 /* "exec-gateway: words" on standard error; returns EXIT_USAGE. */
