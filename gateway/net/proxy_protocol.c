@@ -43,7 +43,9 @@ static bool endpoint_parse(struct slice host, struct slice port, bool is_v6,
     int len = snprintf(text, sizeof(text), is_v6 ? "[%.*s]:%.*s" : "%.*s:%.*s", SLICE_ARGS(host),
                        SLICE_ARGS(port));
 
-    return address_parse(slice_of(text, (size_t)len), out_address) == STATUS_OK;
+    /* "unix:80" is an address, too, but no endpoint of TCP */
+    return address_parse(slice_of(text, (size_t)len), out_address) == STATUS_OK &&
+           out_address->storage.ss_family == (is_v6 ? AF_INET6 : AF_INET);
 }
 
 /* "TCP4 <source> <destination> <source port> <destination port>" */

@@ -1,8 +1,10 @@
 /* Tokens: 'T' and a whole token; 'H' and a header, 'C' and claims, which are signed here, so that
  * the search gets past the signature. Whatever is accepted must be fit for Redis keys and header
- * values. */
+ * values, and libjwt, which knows nothing of us, must accept it under the same key and for the same
+ * algorithm. */
 #include "fuzz.h"
 
+#include <jwt.h>
 #include <stdlib.h>
 
 #include "auth/token.h"
@@ -10,12 +12,15 @@
 
 static struct key_fixtures keys;
 static struct token_verifier *verifier;
+static struct buf secret, public_pem;
 static const struct clock at_noon = { .wall_ms = 1800000000000 };
 
 static void clean_up(void)
 {
     token_verifier_destroy(&verifier);
     key_fixtures_deinit(&keys);
+    buf_deinit(&secret);
+    buf_deinit(&public_pem);
 }
 
 static void set_up(void)
@@ -37,7 +42,31 @@ static void set_up(void)
     ENSURE(key_store_create(listed, 2, NULL, &store) == STATUS_OK);
     verifier = token_verifier_create(&options, store, &at_noon);
     key_store_unref(&store);
+    read_whole_file(key_fixtures_path(&keys, "secret"), &secret);
+    read_whole_file(key_fixtures_path(&keys, "p256.pub.pem"), &public_pem);
+    (void)buf_text(&public_pem); /* libjwt wants the NUL */
     atexit(clean_up);
+}
+
+static bool libjwt_accepts(const char *token, const struct buf *key, jwt_alg_t algorithm)
+{
+    jwt_t *jwt = NULL;
+    int outcome = jwt_decode(&jwt, token, (const unsigned char *)buf_slice(key).ptr, (int)key->len);
+    bool is_so = outcome == 0 && jwt_get_alg(jwt) == algorithm;
+
+    if (outcome == 0)
+        jwt_free(jwt);
+    return is_so;
+}
+
+static void check_with_libjwt(struct slice token)
+{
+    struct buf text = { 0 };
+
+    buf_append(&text, token);
+    ENSURE(libjwt_accepts(buf_text(&text), &secret, JWT_ALG_HS256) ||
+           libjwt_accepts(buf_text(&text), &public_pem, JWT_ALG_ES256));
+    buf_deinit(&text);
 }
 
 static void check(struct slice token, enum token_use use)
@@ -55,6 +84,7 @@ static void check(struct slice token, enum token_use use)
         ENSURE(who->user_id.ptr[i] >= ' ' && who->user_id.ptr[i] <= '~');
     ENSURE(who->expires_wall_ms > at_noon.wall_ms - 30000);
     principal_unref(&who);
+    check_with_libjwt(token);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
