@@ -36,7 +36,7 @@ struct records_options control_records_options(const struct config *config, stru
         .issuer = config->token.issuer,
         .exec_audience = config->token.exec_audience,
         .access_audience = config->token.access_audience,
-        .ports_domain = config->ports_domain,
+        .ports_domain = config->ports_domains.count > 0 ? config->ports_domains.items[0] : NULL,
         .connect_url = connect_url_of(config, url),
     };
 
@@ -82,6 +82,7 @@ static enum status start_server(struct control *control, const struct control_op
 
     struct admin_options admin = {
         .address = config->admin_address,
+        .inherited_fd = options->inherited_fd,
         .secret = config->admin_secret,
         .facts = &control->facts,
         .store = config->routes == CONFIG_ROUTES_REDIS
@@ -149,6 +150,17 @@ void control_reload_failed(struct control *control)
 void control_draining(struct control *control)
 {
     control->facts.is_draining = true;
+}
+
+int control_fd(const struct control *control)
+{
+    return control->server != NULL ? admin_server_fd(control->server) : -1;
+}
+
+void control_passed_on(struct control *control)
+{
+    if (control->server != NULL)
+        admin_server_close_door(control->server);
 }
 
 void control_destroy(struct control **control)

@@ -6,13 +6,16 @@
 
 #include "base/mem.h"
 #include "net/timer.h"
+#include "pressure.h"
 #include "proxy/access_log.h"
+#include "sockets.h"
 
-enum { DRAIN_CHECK_MS = 20 };
+enum { CHECK_MS = 20, BEAT_MS = 500, PRESSED_MS = 5000 };
 
-/* Each listener hands its conns to the one server. */
+/* Each socket of each listener hands its conns to the one server. */
 struct worker_door {
     struct worker *worker;
+    size_t index; /* of the listener in the configuration */
     struct listener *listener;
     struct listener_counters *counters;
 };
@@ -30,14 +33,19 @@ struct worker {
     struct access_log *log;
     struct proxy *proxy;
     struct http_server *server;
-    struct worker_door *doors;                      /* by listener */
-    struct listener_counters *door_counters;        /* the same */
+    struct worker_door *doors; /* the first of each listener, by listener; then further sockets */
+    struct listener_counters *door_counters;        /* by listener */
     const struct route_store_redis_counters *redis; /* NULL: routes come from elsewhere */
     size_t door_count;
     int access_log_fd;
-    struct timer drain_check;
+    struct timer drain_check, warm_check, beat;
+    struct counter beats;
+    struct address_count *addresses;
+    void (*on_warm)(void *arg);
     void (*on_drained)(void *arg);
     void *arg;
+    unsigned pressure;
+    bool is_held;
     bool is_draining;
 };
 
@@ -45,7 +53,8 @@ struct worker {
 struct worker_order {
     struct worker *worker;
     struct config *config;
-    int fd;
+    uint64_t number;
+    bool flag;
 };
 
 static void on_listener_conn_closed(void *arg)
@@ -103,6 +112,8 @@ static void build_server(struct worker *w)
     struct upstream_options upstream = w->config->upstream;
     struct http_server_options server = {
         .limits = &w->limits,
+        .addresses = w->addresses,
+        .enable_connect_protocol = true, /* WebSockets of published ports (RFC 8441) */
         .refuse = proxy_refuse,
         .on_request = proxy_on_request,
     };
@@ -118,22 +129,24 @@ static void build_server(struct worker *w)
 }
 
 /* The first worker binds; the others bind beside it (SO_REUSEPORT) or, on a Unix socket, share its
- * descriptor. */
-static struct listener_options
-listener_options_of(const struct worker *w, const struct worker_options *options, size_t index)
+ * descriptor. `fd`: a socket that was there before us; -1: none. */
+static struct listener_options listener_options_of(const struct worker *w,
+                                                   const struct worker_options *options,
+                                                   size_t index, int fd)
 {
     const struct config_listener *from = &w->config->listeners[index];
     bool is_unix = from->address.storage.ss_family == AF_UNIX;
 
+    if (fd < 0 && is_unix && options->first != NULL)
+        fd = dup(listener_fd(options->first->doors[index].listener));
     return (struct listener_options){
         .address = options->first != NULL ? *worker_listener_address(options->first, index)
                                           : from->address,
         .tls = from->tls ? w->config->tls : NULL,
         .handshake_timeout_ms = w->config->handshake_ms,
         .max_conns = options->max_conns,
-        .inherited_fd = is_unix && options->first != NULL
-                            ? dup(listener_fd(options->first->doors[index].listener))
-                            : -1,
+        .is_held = options->is_held,
+        .inherited_fd = fd,
         .reuse_port = !is_unix,
         .proxy_protocol = from->proxy_protocol,
         .proxy_protocol_from = from->proxy_protocol_from.items,
@@ -142,19 +155,44 @@ listener_options_of(const struct worker *w, const struct worker_options *options
     };
 }
 
+static enum status build_door(struct worker *w, const struct worker_options *options,
+                              struct worker_door *door, size_t index, size_t nth)
+{
+    int fd = sockets_take(options->sockets, options->socket_groups[index], w->index,
+                          options->worker_count, nth);
+    struct listener_options listener = listener_options_of(w, options, index, fd);
+
+    door->worker = w;
+    door->index = index;
+    door->counters = &w->door_counters[index];
+    return listener_create(w->loop, &listener, on_conn, door, &door->listener);
+}
+
+static size_t further_sockets(const struct worker *w, const struct worker_options *options,
+                              size_t index)
+{
+    size_t share = sockets_share(options->sockets, options->socket_groups[index], w->index,
+                                 options->worker_count);
+
+    return share > 1 ? share - 1 : 0;
+}
+
 static enum status build_listeners(struct worker *w, const struct worker_options *options)
 {
+    size_t listener_count = w->config->listener_count, next = listener_count;
     enum status status = STATUS_OK;
 
-    w->door_count = w->config->listener_count;
+    w->door_count = listener_count;
+    for (size_t i = 0; i < listener_count; i++)
+        w->door_count += further_sockets(w, options, i);
     w->doors = mem_zeroed(w->door_count * sizeof(*w->doors));
-    w->door_counters = mem_zeroed(w->door_count * sizeof(*w->door_counters));
-    for (size_t i = 0; status == STATUS_OK && i < w->door_count; i++) {
-        struct listener_options listener = listener_options_of(w, options, i);
+    w->door_counters = mem_zeroed(listener_count * sizeof(*w->door_counters));
+    for (size_t i = 0; status == STATUS_OK && i < listener_count; i++) {
+        size_t further = further_sockets(w, options, i);
 
-        w->doors[i].worker = w;
-        w->doors[i].counters = &w->door_counters[i];
-        status = listener_create(w->loop, &listener, on_conn, &w->doors[i], &w->doors[i].listener);
+        status = build_door(w, options, &w->doors[i], i, 0);
+        for (size_t nth = 1; status == STATUS_OK && nth <= further; nth++)
+            status = build_door(w, options, &w->doors[next++], i, nth);
     }
     return status;
 }
@@ -164,9 +202,33 @@ static void on_drain_check(struct timer *timer)
     struct worker *w = CONTAINER_OF(timer, struct worker, drain_check);
 
     if (http_server_conn_count(w->server) > 0)
-        timer_arm(&w->drain_check, DRAIN_CHECK_MS);
+        timer_arm(&w->drain_check, CHECK_MS);
     else
         w->on_drained(w->arg);
+}
+
+/* Redis was reached, so that a request finds its route. */
+static void on_warm_check(struct timer *timer)
+{
+    struct worker *w = CONTAINER_OF(timer, struct worker, warm_check);
+
+    if (w->redis != NULL && counter_read(&w->redis->link_up) == 0)
+        timer_arm(&w->warm_check, CHECK_MS);
+    else
+        w->on_warm(w->arg);
+}
+
+static void on_beat(struct timer *timer)
+{
+    struct worker *w = CONTAINER_OF(timer, struct worker, beat);
+
+    counter_add(&w->beats, 1);
+    timer_arm(&w->beat, BEAT_MS);
+}
+
+uint64_t worker_beats(const struct worker *worker)
+{
+    return counter_read(&worker->beats);
 }
 
 static enum status worker_build(struct worker *w, const struct worker_options *options)
@@ -175,11 +237,17 @@ static enum status worker_build(struct worker *w, const struct worker_options *o
 
     if (status == STATUS_OK) {
         timer_init(&w->drain_check, w->loop, on_drain_check);
+        timer_init(&w->warm_check, w->loop, on_warm_check);
+        timer_init(&w->beat, w->loop, on_beat);
         status = build_routes(w);
     }
     if (status == STATUS_OK) {
         build_server(w);
         status = build_listeners(w, options);
+    }
+    if (status == STATUS_OK) {
+        timer_arm(&w->warm_check, 0);
+        timer_arm(&w->beat, BEAT_MS);
     }
     return status;
 }
@@ -192,6 +260,9 @@ enum status worker_create(const struct worker_options *options, struct worker **
     w->birth = config_ref(options->config);
     w->limits = options->config->limits;
     w->index = options->index;
+    w->addresses = options->addresses;
+    w->is_held = options->is_held;
+    w->on_warm = options->on_warm;
     w->on_drained = options->on_drained;
     w->arg = options->arg;
     w->access_log_fd = options->access_log_fd;
@@ -224,8 +295,11 @@ void worker_destroy(struct worker **worker)
     upstream_pool_destroy(&w->upstreams);
     token_verifier_destroy(&w->tokens);
     route_resolver_destroy(&w->routes);
-    if (w->loop != NULL)
+    if (w->loop != NULL) {
         timer_cancel(&w->drain_check);
+        timer_cancel(&w->warm_check);
+        timer_cancel(&w->beat);
+    }
     loop_destroy(&w->loop);
     config_unref(&w->config);
     config_unref(&w->birth);
@@ -243,35 +317,122 @@ void worker_post_stop(struct worker *worker)
     loop_stop(worker->loop);
 }
 
-static void drain(void *arg)
-{
-    struct worker *w = arg;
-
-    if (w->is_draining)
-        return;
-    w->is_draining = true;
-    proxy_drain(w->proxy);
-    for (size_t i = 0; i < w->door_count; i++)
-        listener_stop(w->doors[i].listener);
-    http_server_drain(w->server, 0);
-    timer_arm(&w->drain_check, 0);
-}
-
-void worker_post_drain(struct worker *worker)
-{
-    loop_post(worker->loop, drain, worker);
-}
-
-static void post_order(struct worker *worker, void (*run)(void *), struct config *config, int fd)
+static void post_order(struct worker *worker, void (*run)(void *), struct config *config,
+                       uint64_t number, bool flag)
 {
     struct worker_order *order = mem_alloc(sizeof(*order));
 
-    *order = (struct worker_order){ worker, config, fd };
+    *order = (struct worker_order){ worker, config, number, flag };
     loop_post(worker->loop, run, order);
 }
 
-/* Listeners, routes and upstream settings are fixed at start (the check in gateway.c says so); the
- * rest is new from here on. */
+/* ---- opening, draining, ending ---- */
+
+static void update_holds(struct worker *w)
+{
+    for (size_t i = 0; i < w->door_count; i++)
+        listener_hold(w->doors[i].listener, w->is_held || w->pressure >= PRESSURE_FULL);
+}
+
+static void open_doors(void *arg)
+{
+    struct worker *w = arg;
+
+    w->is_held = false;
+    update_holds(w);
+}
+
+void worker_post_open(struct worker *worker)
+{
+    loop_post(worker->loop, open_doors, worker);
+}
+
+static void turn_unready(void *arg)
+{
+    struct worker *w = arg;
+
+    proxy_drain(w->proxy);
+}
+
+void worker_post_unready(struct worker *worker)
+{
+    loop_post(worker->loop, turn_unready, worker);
+}
+
+static void drain(void *arg)
+{
+    struct worker_order *order = arg;
+    struct worker *w = order->worker;
+
+    if (!w->is_draining) {
+        w->is_draining = true;
+        for (size_t i = 0; i < w->door_count; i++) {
+            if (order->flag)
+                listener_stop(w->doors[i].listener);
+            else
+                listener_finish(w->doors[i].listener);
+        }
+        http_server_drain(w->server, order->number);
+        timer_arm(&w->drain_check, 0);
+    }
+    mem_free(order);
+}
+
+void worker_post_drain(struct worker *worker, uint64_t spread_ms, bool passed_on)
+{
+    post_order(worker, drain, NULL, spread_ms, passed_on);
+}
+
+static void end_calls(void *arg)
+{
+    struct worker *w = arg;
+
+    proxy_end_calls(w->proxy);
+}
+
+void worker_post_end(struct worker *worker)
+{
+    loop_post(worker->loop, end_calls, worker);
+}
+
+/* ---- reload, memory ---- */
+
+static uint64_t at_most(uint64_t ms, uint64_t limit_ms)
+{
+    return ms < limit_ms ? ms : limit_ms;
+}
+
+/* In place: codecs and pools borrow them. */
+static void set_limits(struct worker *w)
+{
+    w->limits = w->config->limits;
+    if (w->pressure < PRESSURE_HIGH)
+        return;
+    w->limits.keepalive_ms = at_most(w->limits.keepalive_ms, PRESSED_MS);
+    w->limits.idle_ms = at_most(w->limits.idle_ms, PRESSED_MS);
+    w->limits.write_stall_ms = at_most(w->limits.write_stall_ms, PRESSED_MS);
+}
+
+static void set_pressure(void *arg)
+{
+    struct worker_order *order = arg;
+    struct worker *w = order->worker;
+
+    w->pressure = (unsigned)order->number;
+    mem_free(order);
+    set_limits(w);
+    proxy_set_overloaded(w->proxy, w->pressure >= PRESSURE_CRITICAL);
+    if (w->pressure >= PRESSURE_CRITICAL)
+        http_server_close_idle(w->server);
+    update_holds(w);
+}
+
+void worker_post_pressure(struct worker *worker, unsigned level)
+{
+    post_order(worker, set_pressure, NULL, level, false);
+}
+
+/* What config_fixed_change() names is fixed at start; the rest is new from here on. */
 static void reload(void *arg)
 {
     struct worker_order *order = arg;
@@ -279,18 +440,24 @@ static void reload(void *arg)
     struct config *old = w->config;
 
     w->config = order->config;
-    w->limits = w->config->limits;
+    set_limits(w);
     token_verifier_set_keys(w->tokens, w->config->key_store);
     proxy_set_options(w->proxy, &w->config->proxy);
-    for (size_t i = 0; i < w->door_count && i < w->config->listener_count; i++)
-        listener_set_tls(w->doors[i].listener, w->config->listeners[i].tls ? w->config->tls : NULL);
+    for (size_t i = 0; i < w->door_count; i++) {
+        struct worker_door *door = &w->doors[i];
+
+        listener_set_tls(door->listener,
+                         w->config->listeners[door->index].tls ? w->config->tls : NULL);
+        listener_set_limits(door->listener, (size_t)order->number, w->config->handshake_ms,
+                            w->config->proxy_header_ms);
+    }
     config_unref(&old);
     mem_free(order);
 }
 
-void worker_post_reload(struct worker *worker, struct config *config)
+void worker_post_reload(struct worker *worker, struct config *config, size_t max_conns)
 {
-    post_order(worker, reload, config_ref(config), -1);
+    post_order(worker, reload, config_ref(config), max_conns, false);
 }
 
 static void set_log_fd(void *arg)
@@ -298,13 +465,13 @@ static void set_log_fd(void *arg)
     struct worker_order *order = arg;
 
     if (order->worker->log != NULL)
-        access_log_set_fd(order->worker->log, order->fd);
+        access_log_set_fd(order->worker->log, (int)order->number);
     mem_free(order);
 }
 
 void worker_post_log_fd(struct worker *worker, int fd)
 {
-    post_order(worker, set_log_fd, NULL, fd);
+    post_order(worker, set_log_fd, NULL, (uint64_t)fd, false);
 }
 
 struct worker_view worker_view(const struct worker *worker)
@@ -324,7 +491,20 @@ struct worker_view worker_view(const struct worker *worker)
 
 size_t worker_listener_count(const struct worker *worker)
 {
-    return worker->door_count;
+    return worker->birth->listener_count;
+}
+
+size_t worker_listener_fds(const struct worker *worker, size_t index, int *out_fds, size_t limit)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < worker->door_count && count < limit; i++) {
+        int fd = listener_fd(worker->doors[i].listener);
+
+        if (worker->doors[i].index == index && fd >= 0)
+            out_fds[count++] = fd;
+    }
+    return count;
 }
 
 const struct address *worker_listener_address(const struct worker *worker, size_t index)

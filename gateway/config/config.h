@@ -90,7 +90,8 @@ struct config {
     struct upstream_options upstream;
     const char *agent_ca_file, *agent_certificate_file, *agent_key_file;
     struct http_limits limits;
-    const char *ports_domain;     /* lower case; NULL: none */
+    struct config_texts ports_domains, ports_reserved; /* lower case */
+    const char *ports_login_url;
     struct address admin_address; /* len 0: no admin listener */
     const char *admin_secret_file;
     const char *admin_signing_kid; /* NULL: sessions cannot be made */

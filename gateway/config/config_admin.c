@@ -107,6 +107,15 @@ static bool is_domain(struct slice text)
     return is_good;
 }
 
+/* It becomes a Location. */
+static bool is_login_url(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] < 0x21 || text.ptr[i] > 0x7e)
+            return false;
+    return slice_starts_with(text, SLICE("https://")) || slice_starts_with(text, SLICE("http://"));
+}
+
 enum status config_check_admin(const struct config_reading *reading)
 {
     const struct config *config = reading->config;
@@ -116,9 +125,13 @@ enum status config_check_admin(const struct config_reading *reading)
         status = read_admin_secret(reading);
     if (status == STATUS_OK)
         status = check_signing_key(reading);
-    if (status == STATUS_OK && config->ports_domain != NULL &&
-        !is_domain(slice_from_string(config->ports_domain)))
-        status = config_wrong(reading, config_mark_of(reading, "ports.domain"),
-                              "ports.domain: expected a domain name in lower case");
+    for (size_t i = 0; status == STATUS_OK && i < config->ports_domains.count; i++)
+        if (!is_domain(slice_from_string(config->ports_domains.items[i])))
+            status = config_wrong(reading, config_mark_of(reading, "ports.domain"),
+                                  "ports.domain: expected a domain name in lower case");
+    if (status == STATUS_OK && config->ports_login_url != NULL &&
+        !is_login_url(slice_from_string(config->ports_login_url)))
+        status = config_wrong(reading, config_mark_of(reading, "ports.login_url"),
+                              "ports.login_url: expected http:// or https:// and visible characters");
     return status;
 }

@@ -241,6 +241,12 @@ static void fill_options(struct config *config)
     config->proxy.exec_host_count = config->exec_hosts.count;
     config->proxy.cors_origins = config->cors_origins.items;
     config->proxy.cors_origin_count = config->cors_origins.count;
+    config->proxy.ports.domains = config->ports_domains.items;
+    config->proxy.ports.domain_count = config->ports_domains.count;
+    config->proxy.ports.reserved_handles = config->ports_reserved.items;
+    config->proxy.ports.reserved_handle_count = config->ports_reserved.count;
+    config->proxy.ports.login_url = config->ports_login_url;
+    config->proxy.server_tls = config->tls;
     config->proxy.trusted_proxies = config->trusted_proxies.items;
     config->proxy.trusted_proxy_count = config->trusted_proxies.count;
     config->proxy.on_expiry = (enum on_expiry)config->on_expiry;

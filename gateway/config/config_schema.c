@@ -203,9 +203,17 @@ const struct schema_key config_schema[] = {
     { "upstream.tls.key", VALUE_FILE, AT(agent_key_file), .words = "Its key." },
 
     /* published ports, and the admin listener */
-    { "ports.domain", VALUE_TEXT, AT(ports_domain),
-      .words = "Domain of published ports: `<label>--<handle>.<domain>`. Needed to publish one "
-               "through the admin API." },
+    { "ports.domain", VALUE_TEXTS, AT(ports_domains),
+      .words = "Domain of published ports, `<label>--<handle>.<domain>`, or a list of several. Needed "
+               "to publish one through the admin API, which takes the first." },
+    { "ports.reserved_handles", VALUE_TEXTS, AT(ports_reserved), "exec, api, www, admin",
+      .words = "Names under `ports.domain` that belong to services and never to a computer." },
+    { "ports.login_url", VALUE_TEXT, AT(ports_login_url),
+      .words = "Where a navigation without access is sent, with `error=auth_required` (or "
+               "`machine_unauthorized`) and `return_to=`; absent: a page." },
+    { "ports.insecure_cookies", VALUE_BOOL, AT(proxy.ports.insecure_cookies), "false",
+      .words = "Clients in clear get the access cookie without `Secure`, which browsers otherwise "
+               "drop everywhere but on localhost. For development." },
     { "admin.address", VALUE_ADDRESS, AT(admin_address),
       .words = "Where the admin listener is: `unix:/path` (made with mode 0600) or a loopback "
                "`HOST:PORT`. Absent: there is none." },

@@ -86,25 +86,44 @@ static enum status read_scalar(const struct walk *walk, const struct schema_key 
                         expected, SLICE_ARGS(slice_first(scalar_of(node), 80)));
 }
 
-static enum status read_items(const struct walk *walk, const struct schema_key *key,
-                              yaml_node_t *node)
+static enum status read_item(const struct walk *walk, const struct schema_key *key,
+                             yaml_node_t *value)
 {
     char expected[128];
 
-    memset((char *)walk->base + key->offset, 0, sizeof(struct config_texts)); /* the default goes */
-    for (yaml_node_item_t *item = node->data.sequence.items.start;
-         item < node->data.sequence.items.top; item++) {
-        yaml_node_t *value = yaml_document_get_node(walk->document, *item);
-
-        if (value->type != YAML_SCALAR_NODE)
-            return config_wrong(walk->reading, mark_of(value), "%s: expected text, got %s",
-                                key->path, kind_of(value));
-        if (!config_value_append(key, scalar_of(value), &walk->reading->config->arena, walk->base,
-                                 expected))
-            return config_wrong(walk->reading, mark_of(value), "%s: expected %s, got \"%.*s\"",
-                                key->path, expected, SLICE_ARGS(slice_first(scalar_of(value), 80)));
-    }
+    if (value->type != YAML_SCALAR_NODE)
+        return config_wrong(walk->reading, mark_of(value), "%s: expected text, got %s", key->path,
+                            kind_of(value));
+    if (!config_value_append(key, scalar_of(value), &walk->reading->config->arena, walk->base,
+                             expected))
+        return config_wrong(walk->reading, mark_of(value), "%s: expected %s, got \"%.*s\"",
+                            key->path, expected, SLICE_ARGS(slice_first(scalar_of(value), 80)));
     return STATUS_OK;
+}
+
+static void forget_items(const struct walk *walk, const struct schema_key *key)
+{
+    memset((char *)walk->base + key->offset, 0, sizeof(struct config_texts)); /* the default goes */
+}
+
+/* A text in the place of a list is a list of one. */
+static enum status read_only_item(const struct walk *walk, const struct schema_key *key,
+                                  yaml_node_t *value)
+{
+    forget_items(walk, key);
+    return read_item(walk, key, value);
+}
+
+static enum status read_items(const struct walk *walk, const struct schema_key *key,
+                              yaml_node_t *node)
+{
+    enum status status = STATUS_OK;
+
+    forget_items(walk, key);
+    for (yaml_node_item_t *item = node->data.sequence.items.start;
+         status == STATUS_OK && item < node->data.sequence.items.top; item++)
+        status = read_item(walk, key, yaml_document_get_node(walk->document, *item));
+    return status;
 }
 
 static enum status read_element(const struct walk *walk, const struct schema_key *key,
@@ -163,6 +182,8 @@ static enum status read_value(const struct walk *walk, size_t index, yaml_node_t
         walk->reading->marks[index] = mark_of(value);
     if (!is_list)
         return read_scalar(walk, key, value);
+    if (key->kind == VALUE_TEXTS && value->type == YAML_SCALAR_NODE && scalar_of(value).len > 0)
+        return read_only_item(walk, key, value);
     if (value->type != YAML_SEQUENCE_NODE)
         return config_wrong(walk->reading, mark_of(value), "%s: expected a list, got %s", key->path,
                             kind_of(value));

@@ -36,6 +36,7 @@ struct http_client { /* embedded first in the codec's struct */
     const struct http_limits *limits;
     struct exchange_link link;
     size_t open_count; /* exchanges that are not closed at the codec yet */
+    uint64_t opened_count; /* exchanges in its life */
 };
 
 /* Takes an open conn. Borrows `limits`, `events`. */
@@ -50,6 +51,7 @@ static inline struct exchange *http_client_open(struct http_client *client, cons
                                                 bool end, const struct exchange_events *events,
                                                 void *owner)
 {
+    client->opened_count++;
     return client->ops->open(client, head, end, events, owner);
 }
 

@@ -154,6 +154,7 @@ static void finish_connect(struct conn_socket *s)
     socklen_t len = sizeof(error);
 
     if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1 || error != 0) {
+        s->conn.was_refused = error == ECONNREFUSED;
         conn_socket_opened(s,
                            error == ETIMEDOUT ? STATUS_AGENT_TIMED_OUT : STATUS_AGENT_UNREACHABLE);
         return;
@@ -248,6 +249,7 @@ struct conn *conn_connect_start(struct loop *loop, const struct address *to,
             s->watch); /* also when it is connected already: on_open must wait for a later turn */
         timer_arm(&s->deadline, options->timeout_ms);
     } else {
+        s->conn.was_refused = error == ECONNREFUSED;
         s->open_status = STATUS_AGENT_UNREACHABLE;
         task_defer_next(loop, &s->report);
     }

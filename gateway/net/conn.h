@@ -46,6 +46,7 @@ struct conn {
     struct address peer;
     struct address local;
     struct conn_tls_info tls;
+    bool was_refused; /* on_open said AGENT_UNREACHABLE because nobody listens there */
     bool peer_is_announced; /* by a PROXY header: until on_open, `peer` is the balancer */
 };
 

@@ -8,6 +8,7 @@
 #include "proxy/call_log.h"
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
+#include "proxy/port_call.h"
 
 enum {
     TIMEOUT_GRACE_MS = 1000, /* the agent enforces its deadline itself; we only see to it */
@@ -41,6 +42,12 @@ static void call_move(struct call *call, enum call_state to)
     call->state_due_ms = limit > 0 ? call_now_ms(call) + limit : 0;
 }
 
+struct slice call_computer_id(const struct call *call)
+{
+    return call->port != NULL ? call->port->record->host.computer_id
+                              : call->principal->computer_id;
+}
+
 /* ---- what a call holds, and letting it go ---- */
 
 static void drop_upstream(struct call *call)
@@ -64,6 +71,10 @@ static void stop_looking(struct call *call)
     route_lookup_cancel(&call->computer_lookup);
     record_watch_stop(&call->session_watch);
     record_watch_stop(&call->computer_watch);
+    if (call->port != NULL) {
+        route_lookup_cancel(&call->port->lookup);
+        record_watch_stop(&call->port->watch);
+    }
 }
 
 static void let_go(struct call *call)
@@ -90,6 +101,7 @@ static void call_free(struct call *call)
     in_flight_leave(&proxy->by_computer, &call->in_computer);
     if (call->plain != NULL)
         plain_call_deinit(call);
+    port_call_free(call);
     relay_deinit(&call->relay);
     record_unref(&call->computer);
     principal_unref(&call->principal);
@@ -177,7 +189,7 @@ struct reply call_reply(const struct call *call, enum status status)
     const struct exchange *client = call_client(call);
     bool is_post = call->exec.target == EXEC_TARGET_METHOD;
 
-    return (struct reply){
+    struct reply reply = {
         .status = status,
         .caller = call->exec.caller,
         .words = call->words,
@@ -191,6 +203,9 @@ struct reply call_reply(const struct call *call, enum status status)
         .maybe_delivered = call->maybe_delivered,
         .is_head_request = call->is_head_request,
     };
+    if (call->port != NULL)
+        port_call_shape_reply(call, &reply);
+    return reply;
 }
 
 void call_close_client(struct call *call, enum exchange_reset reason)
@@ -220,8 +235,11 @@ static void fail_in_the_middle(struct call *call, const struct reply *reply)
 {
     struct exchange *client = call_client(call);
     bool at_edge = call->relay.tracks_edge && stream_edge_is_at(&call->relay.edge);
+    bool is_opaque = call->port != NULL && !call->port->is_grpc_answer;
 
-    if (client->is_dead || client->out_ended || reply_end_stream(client, reply, at_edge))
+    if (is_opaque && !client->is_dead && !client->out_ended)
+        call_close_client(call, reset_toward_client(call));
+    else if (client->is_dead || client->out_ended || reply_end_stream(client, reply, at_edge))
         call_move(call, CALL_FINISHING);
     else
         call_close_client(call, reset_toward_client(call));
@@ -241,8 +259,11 @@ void call_fail(struct call *call, enum status status)
         fail_in_the_middle(call, &reply);
         return;
     }
-    reply_send(call_client(call), &reply);
     call->client_status = reply_http(&reply);
+    if (call->port != NULL && port_call_send_login(call, &reply))
+        call->client_status = 302;
+    else
+        reply_send(call_client(call), &reply);
     call_move(call, CALL_REPLYING);
 }
 
@@ -314,21 +335,32 @@ static enum status enter_limits(struct call *call)
     const struct proxy_options *options = &call->config->options;
     struct proxy *proxy = call->proxy;
 
-    if (call->principal == NULL)
-        return STATUS_OK;
-    call->in_session = in_flight_enter(&proxy->by_session, call->principal->session_id,
-                                       options->requests_per_session);
-    if (call->in_session == NULL) {
+    if (call->principal != NULL)
+        call->in_session = in_flight_enter(&proxy->by_session, call->principal->session_id,
+                                           options->requests_per_session);
+    if (call->principal != NULL && call->in_session == NULL) {
         call->words = "too many requests of this session are in flight";
         return STATUS_LIMIT_REACHED;
     }
-    call->in_computer = in_flight_enter(&proxy->by_computer, call->principal->computer_id,
+    call->in_computer = in_flight_enter(&proxy->by_computer, call_computer_id(call),
                                         options->requests_per_computer);
     if (call->in_computer == NULL) {
         call->words = "too many requests to this computer are in flight";
         return STATUS_LIMIT_REACHED;
     }
     return STATUS_OK;
+}
+
+/* ---- finding ---- */
+
+static enum step find(struct call *call)
+{
+    if (port_call_is_finding(call))
+        port_call_find(call);
+    if (has_its_end(call) || port_call_is_finding(call))
+        return STEP_WAIT;
+    call_move(call, CALL_AUTHORIZING);
+    return STEP_AGAIN;
 }
 
 static enum step authorize(struct call *call)
@@ -338,7 +370,7 @@ static enum step authorize(struct call *call)
     if (status == STATUS_AGAIN)
         return STEP_WAIT;
     if (status == STATUS_OK) {
-        call_client(call)->link->is_trusted = true;
+        call_client(call)->link->is_trusted |= call->principal != NULL;
         status = enter_limits(call);
     }
     if (status == STATUS_OK && call->exec.caller == CALLER_PLAIN_JSON) {
@@ -362,6 +394,11 @@ static enum step resolve(struct call *call)
 {
     if (!call->session_known && call->session_lookup == NULL)
         call_find_session(call);
+    if (call->port != NULL && call->port->redeemed != NULL) {
+        if (!has_its_end(call) && call->session_known)
+            port_call_redeem(call);
+        return STEP_WAIT;
+    }
     if (!has_its_end(call) && !call->computer_known && call->computer_lookup == NULL)
         call_find_computer(call);
     if (has_its_end(call) || !call->session_known || !call->computer_known)
@@ -393,7 +430,7 @@ static enum step collect(struct call *call)
 
 /* ---- connecting ---- */
 
-static enum status make_target(const struct call *call, struct upstream_target *out)
+static enum status make_target(struct call *call, struct upstream_target *out)
 {
     const struct computer *computer = &call->computer->computer;
     const struct proxy_options *options = &call->config->options;
@@ -407,25 +444,32 @@ static enum status make_target(const struct call *call, struct upstream_target *
                : computer->tls == AGENT_TLS_MUTUAL ? options->agent_mutual_tls
                                                    : NULL,
     };
-    return computer->tls != AGENT_TLS_OFF && out->tls == NULL ? STATUS_ROUTE_REFUSED : STATUS_OK;
+    if (computer->tls != AGENT_TLS_OFF && out->tls == NULL)
+        return STATUS_ROUTE_REFUSED;
+    return call->port != NULL ? port_call_target(call, out) : STATUS_OK;
 }
 
 static void open_upstream(struct call *call, struct http_client *client)
 {
     struct head *head = arena_alloc(&call->heads, sizeof(*head));
-    bool is_whole = relay_request_is_empty(&call->relay) && call->relay.held.len == 0;
+    bool is_whole = (relay_request_is_empty(&call->relay) && call->relay.held.len == 0) ||
+                    (call->port != NULL && call->port->request.is_preflight);
 
     call->times.connected_us = since_start_us(call);
+    if (call->port != NULL)
+        call->port->was_reused = client->opened_count > 0;
     call->kind->make_request(call, head);
     call->maybe_delivered = true;
     call_move(call, CALL_RELAYING);
     relay_attach(&call->relay,
                  http_client_open(client, head, is_whole, &call_upstream_events, call), is_whole);
+    if (call->port != NULL)
+        port_call_note_progress(call);
 }
 
 /* A failure that the agent did not see may be tried once more, while retries are few among the
  * calls. */
-static bool try_again(struct call *call)
+bool call_try_again(struct call *call)
 {
     struct proxy *proxy = call->proxy;
 
@@ -445,7 +489,7 @@ static bool try_again(struct call *call)
 
 void call_refused(struct call *call, enum status status)
 {
-    if (has_its_end(call) || try_again(call))
+    if (has_its_end(call) || call_try_again(call))
         return;
     call->maybe_delivered = false;
     call_fail(call, status);
@@ -494,6 +538,7 @@ static enum step rest(struct call *call)
 }
 
 static enum step (*const steps[CALL_STATE_COUNT])(struct call *) = {
+    [CALL_FINDING] = find,
     [CALL_AUTHORIZING] = authorize,    [CALL_RESOLVING] = resolve, [CALL_COLLECTING] = collect,
     [CALL_CONNECTING] = connect_agent, [CALL_RETRYING] = rest,     [CALL_RELAYING] = rest,
     [CALL_FINISHING] = rest,           [CALL_REPLYING] = rest,     [CALL_CLOSED] = rest,
@@ -556,6 +601,8 @@ void call_start(struct proxy *proxy, const struct call_kind *kind, struct exchan
         proxy->retry_credit += RETRY_CREDIT_PER_CALL;
     exchange_set_owner(client, &call_client_events, call);
     note_identity(call);
+    if (kind == &call_kind_port)
+        port_call_create(call);
     call_enter(call);
     call_run(call);
     call_leave(call);

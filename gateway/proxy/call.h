@@ -1,12 +1,12 @@
 /* proxy/call.h — our work on one exchange:
  *
- *     authorizing ─▶ resolving ─▶ (collecting) ─▶ connecting ─▶ relaying ─▶ finishing ─▶ closed
+ *     (finding) ─▶ authorizing ─▶ resolving ─▶ (collecting) ─▶ connecting ─▶ relaying ─▶ finishing ─▶ closed
  *                                                   ▲    │         │
  *                                                   └─ retrying ◀──┘        any ─▶ replying ─▶
  * closed
  *
  * What kinds of calls differ in — how they are authorised, where they go, how the request to the
- * agent looks — is a call_kind: exec now; a published port is another row beside it. The call lives
+ * agent looks — is a call_kind: exec, or a published port (port_call.h). The call lives
  * in the arena of the client's exchange and goes with it; every entry from the loop is bracketed by
  * call_enter() and call_leave(), and after the last leave of a closed call its memory is gone. */
 #pragma once
@@ -22,6 +22,7 @@
 
 struct call;
 struct plain_call;
+struct port_call;
 
 struct call_kind {
     const char *name;
@@ -58,7 +59,8 @@ struct call {
     unsigned entered; /* nesting of call_enter() */
     const char
         *words; /* says more than the outcome; NULL: nothing to add. Static or in the arena */
-    struct exec_request exec;
+    struct exec_request exec; /* ports: its caller and content_type alone */
+    struct port_call *port;   /* NULL: not a port */
     struct principal *principal;
     struct record *computer;
     struct route_lookup *session_lookup, *computer_lookup;
@@ -118,3 +120,6 @@ static inline struct exchange *call_client(const struct call *call)
 }
 
 uint64_t call_now_ms(const struct call *call);
+
+/* Once it is authorised. */
+struct slice call_computer_id(const struct call *call);

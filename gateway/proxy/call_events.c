@@ -4,6 +4,7 @@
 
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
+#include "proxy/port_call.h"
 
 enum { HEAD_MEMORY_BYTES = 2048 };
 
@@ -21,8 +22,14 @@ static const char no_envelope[] =
 
 static bool lacks_envelope(const struct call *call, struct slice bytes)
 {
-    return call->exec.caller == CALLER_CONNECT_STREAM && call->relay.request_bytes == 0 &&
+    return call->port == NULL && call->exec.caller == CALLER_CONNECT_STREAM && call->relay.request_bytes == 0 &&
            bytes.ptr[0] == '{';
+}
+
+/* A preflight reaches the app without a token, and so without a body. */
+static bool drops_body(const struct call *call)
+{
+    return call->port != NULL && call->port->request.is_preflight;
 }
 
 static void on_client_body(struct exchange *exchange, struct slice bytes)
@@ -30,7 +37,7 @@ static void on_client_body(struct exchange *exchange, struct slice bytes)
     struct call *call = exchange->owner;
 
     call_enter(call);
-    if (has_its_end(call)) {
+    if (has_its_end(call) || drops_body(call)) {
         exchange_consumed(exchange, bytes.len);
     } else if (call->plain != NULL) {
         plain_call_body(call, bytes);
@@ -45,6 +52,19 @@ static void on_client_body(struct exchange *exchange, struct slice bytes)
     call_leave(call);
 }
 
+static void request_ended(struct call *call, const struct fields *trailers)
+{
+    relay_request_end(&call->relay, trailers);
+    if (call->port == NULL)
+        return;
+    if (call->port->is_tunnel && call->relay.upstream->in_ended)
+        call_finish(call, STATUS_OK, ENDED_BY_CLIENT);
+    else if (call->port->is_tunnel)
+        port_call_half_closed(call);
+    else
+        port_call_note_progress(call);
+}
+
 static void on_client_end(struct exchange *exchange, const struct fields *trailers)
 {
     struct call *call = exchange->owner;
@@ -52,8 +72,8 @@ static void on_client_end(struct exchange *exchange, const struct fields *traile
     call_enter(call);
     if (call->state == CALL_COLLECTING)
         call_run(call);
-    else if (call->plain == NULL && !has_its_end(call))
-        relay_request_end(&call->relay, trailers);
+    else if (call->plain == NULL && !has_its_end(call) && !drops_body(call))
+        request_ended(call, trailers);
     call_leave(call);
 }
 
@@ -115,7 +135,8 @@ static void on_upstream_interim(struct exchange *exchange, const struct head *he
     struct head passed = { .status = head->status, .content_length = CONTENT_LENGTH_UNKNOWN };
 
     /* 100 was sent by us when the call was let in; HTTP/1.0 knows none of these. */
-    if (call->plain != NULL || head->status == 100 || client->link->version == HTTP_1_0)
+    if (call->plain != NULL || client->link->version == HTTP_1_0 ||
+        (call->port != NULL ? !port_call_interim_passes(call, head->status) : head->status == 100))
         return;
     call_enter(call);
     forward_response_fields(&head->fields, &client->arena, &passed.fields);
@@ -178,7 +199,10 @@ static void response_ended(struct call *call, const struct fields *trailers)
     }
     forward_trailers(trailers, &client->arena, &passed);
     exchange_end(client, &passed);
-    call_finish(call, STATUS_OK, ENDED_BY_AGENT);
+    if (call->port != NULL && call->port->is_tunnel && !client->in_ended)
+        port_call_half_closed(call);
+    else
+        call_finish(call, STATUS_OK, ENDED_BY_AGENT);
 }
 
 static void send_response_head(struct call *call, const struct head *head, bool end)
@@ -212,7 +236,9 @@ static void on_upstream_head(struct exchange *exchange, const struct head *head)
     call->has_upstream_head = true;
     relay_response_head(&call->relay);
     arena_deinit(&call->heads);
-    if (head->status < 200) { /* 101: nobody asked to switch */
+    if (call->port != NULL) {
+        port_call_response_head(call, head, ends);
+    } else if (head->status < 200) { /* 101: nobody asked to switch */
         call_fail(call, STATUS_AGENT_PROTOCOL);
     } else if (call->plain != NULL) {
         plain_call_response_head(call, head);
@@ -266,6 +292,8 @@ static void on_upstream_drained(struct exchange *exchange, size_t size_bytes)
         return;
     call_enter(call);
     relay_upstream_drained(&call->relay, size_bytes);
+    if (call->port != NULL)
+        port_call_note_progress(call);
     call_leave(call);
 }
 
@@ -293,7 +321,8 @@ static void on_upstream_reset(struct exchange *exchange, enum exchange_reset rea
     call->ended_by = ENDED_BY_AGENT;
     if (reason == RESET_REFUSED && !call->has_upstream_head)
         call_refused(call, status_of_reset(reason));
-    else
+    else if (call->port == NULL || reason != RESET_LOST || !port_call_may_repeat(call) ||
+             !call_try_again(call))
         call_fail(call, status_of_reset(reason));
     call_leave(call);
 }
@@ -439,7 +468,7 @@ static void on_computer_found(void *arg, enum status status, struct record *reco
 void call_find_computer(struct call *call)
 {
     struct record *record = NULL;
-    struct slice id = call->principal->computer_id;
+    struct slice id = call_computer_id(call);
     enum status status = route_resolver_find(call->proxy->routes, RECORD_COMPUTER, id, &record);
 
     if (status != STATUS_AGAIN)
@@ -500,6 +529,8 @@ static void state_due(struct call *call)
         call_retry_now(call);
     } else if (has_its_end(call)) {
         client_gone(call, late);
+    } else if (call->state == CALL_RELAYING) {
+        port_call_late(call);
     } else {
         call_fail(call, late);
     }

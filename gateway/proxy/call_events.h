@@ -18,5 +18,6 @@ void call_find_computer(struct call *call);
 void call_run(struct call *call);
 void call_refused(struct call *call,
                   enum status status);  /* unseen by the agent: try again, or fail */
+bool call_try_again(struct call *call); /* false: once is enough, or too much is known of it */
 void call_reconnect(struct call *call); /* the computer's record is another now */
 void call_retry_now(struct call *call);

@@ -1,7 +1,7 @@
 /* proxy/call_list.c — see call_list.h. */
 #include "proxy/call_list.h"
 
-#include "proxy/call.h"
+#include "proxy/port_call.h"
 
 enum { LISTED_TEXT_BYTES = 200 };
 
@@ -30,6 +30,11 @@ static void add_call(const struct call *call, struct buf *into)
     if (call->principal != NULL) {
         add_text(into, "session", call->principal->session_id);
         add_text(into, "user", call->principal->user_id);
+    }
+    if (call->port != NULL && call->port->record != NULL) {
+        add_text(into, "computer", call->port->record->host.computer_id);
+        buf_printf(into, ",\"port\":%u", call->port->record->host.port);
+    } else if (call->principal != NULL) {
         add_text(into, "computer", call->principal->computer_id);
     }
     if (call->computer != NULL)

@@ -6,6 +6,7 @@
 
 #include "proxy/access_log.h"
 #include "proxy/forward_headers.h"
+#include "proxy/port_call.h"
 
 enum { LOGGED_TEXT_BYTES = 200 };
 
@@ -63,6 +64,11 @@ static void add_who(struct buf *line, const struct call *call)
     if (call->principal != NULL) {
         add_text(line, "sid", call->principal->session_id);
         add_text(line, "user", call->principal->user_id);
+    }
+    if (call->port != NULL && call->port->record != NULL) {
+        add_text(line, "computer", call->port->record->host.computer_id);
+        buf_printf(line, ",\"port\":%u", call->port->record->host.port);
+    } else if (call->principal != NULL) {
         add_text(line, "computer", call->principal->computer_id);
     }
     add_text(line, "remote",

@@ -55,6 +55,11 @@ void call_metrics_started(const struct call *call)
     counter_add(&call->proxy->counters.metrics.open[kind_of(call)], 1);
 }
 
+void call_metrics_left(const struct call *call)
+{
+    counter_subtract(&call->proxy->counters.metrics.open[kind_of(call)], 1);
+}
+
 void call_metrics_ended(const struct call *call)
 {
     struct call_metrics *metrics = &call->proxy->counters.metrics;

@@ -29,4 +29,5 @@ const char *call_metrics_kind_text(enum call_metrics_kind kind);
 const char *call_metrics_ender_text(unsigned ender);
 
 void call_metrics_started(const struct call *call);
+void call_metrics_left(const struct call *call); /* it becomes one of another kind */
 void call_metrics_ended(const struct call *call);

@@ -7,6 +7,7 @@
 #define ENDS (TO(REPLYING) | TO(CLOSED))
 
 const struct call_state_row call_states[CALL_STATE_COUNT] = {
+    [CALL_FINDING] = { "finding", TO(AUTHORIZING) | ENDS, 3000, STATUS_ROUTE_UNAVAILABLE },
     [CALL_AUTHORIZING] = { "authorizing", TO(RESOLVING) | ENDS, 1000, STATUS_INTERNAL },
     [CALL_RESOLVING] = { "resolving", TO(COLLECTING) | TO(CONNECTING) | ENDS, 3000,
                          STATUS_ROUTE_UNAVAILABLE },

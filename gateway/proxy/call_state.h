@@ -5,6 +5,7 @@
 #include "base/status.h"
 
 enum call_state {
+    CALL_FINDING,     /* a published port: which one is meant */
     CALL_AUTHORIZING, /* who asks, may they */
     CALL_RESOLVING,   /* session and computer are looked up */
     CALL_COLLECTING,  /* plain JSON: the request body comes in whole */

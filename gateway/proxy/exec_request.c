@@ -32,7 +32,7 @@ static bool media_is_family(struct slice type, struct slice family)
            (type.len == family.len || type.ptr[family.len] == '+');
 }
 
-static bool is_navigation(const struct head *head)
+bool request_is_navigation(const struct head *head)
 {
     struct slice mode = fields_value(&head->fields, FIELD_SEC_FETCH_MODE);
 
@@ -311,7 +311,7 @@ enum status exec_request_parse(const struct head *head, struct exec_request *out
     struct query_finding query = { 0 };
     const char *words = NULL;
 
-    *out = (struct exec_request){ .caller = is_navigation(head) ? CALLER_PAGE : CALLER_HTTP };
+    *out = (struct exec_request){ .caller = request_is_navigation(head) ? CALLER_PAGE : CALLER_HTTP };
     out->query = head->target;
     out->path = slice_cut(&out->query, '?');
     out->target = target_of(out->path, &out->method);

@@ -47,6 +47,9 @@ struct exec_request {
 MUST_CHECK enum status exec_request_parse(const struct head *head, struct exec_request *out,
                                           const char **out_words);
 
+/* A person opens this in a browser: what is answered is looked at. */
+bool request_is_navigation(const struct head *head);
+
 /* The target without our parameters (access_token; plain JSON: wait_ms): the head's own when there
  * are none. */
 struct slice exec_request_target(const struct exec_request *request, struct slice target,

@@ -94,6 +94,11 @@ static bool continues_trace(const struct fields *from, struct slice traceparent)
 static bool request_field_passes(const struct fields *from, const struct field *field,
                                  const struct forward_identity *identity, bool has_connection)
 {
+    bool is_apps = field->id == FIELD_EXPECT || field->id == FIELD_KEEPALIVE_PING_INTERVAL ||
+                   field->id == FIELD_REFERER;
+
+    if (identity->is_port && is_apps)
+        return !has_connection || !is_nominated(from, field);
     if (fates[field->id] != PASSES)
         return false;
     if (field->id == FIELD_AUTHORIZATION)
@@ -117,13 +122,15 @@ static void add_if_set(struct fields *into, struct arena *arena, enum field_id i
 static void add_forwarding(const struct fields *from, const struct forward_identity *identity,
                            struct arena *arena, struct fields *into)
 {
-    struct slice chain = SLICE_EMPTY, proto = SLICE_EMPTY, host = SLICE_EMPTY, port = SLICE_EMPTY;
+    struct slice chain = SLICE_EMPTY, proto = SLICE_EMPTY, host = SLICE_EMPTY,
+                 port = identity->port;
 
     if (identity->peer_is_trusted) {
         chain = fields_value(from, FIELD_X_FORWARDED_FOR);
         proto = fields_value(from, FIELD_X_FORWARDED_PROTO);
         host = fields_value(from, FIELD_X_FORWARDED_HOST);
-        port = fields_value(from, FIELD_X_FORWARDED_PORT);
+        if (fields_find(from, FIELD_X_FORWARDED_PORT) != NULL)
+            port = fields_value(from, FIELD_X_FORWARDED_PORT);
     }
     add_if_set(into, arena, FIELD_X_FORWARDED_FOR,
                chain.len > 0 ? arena_printf(arena, "%.*s, %.*s", SLICE_ARGS(chain),

@@ -21,6 +21,9 @@ struct forward_identity {
     bool peer_is_trusted;    /* its X-Forwarded-* are continued */
     bool drop_authorization; /* the client's Authorization carried our token */
     uint32_t keepalive_s;    /* 0: no Keepalive-Ping-Interval */
+    bool is_port;            /* an app: Expect and Keepalive-Ping-Interval are its own, Referer is
+                                adapted by the caller */
+    struct slice port;       /* X-Forwarded-Port */
 };
 
 /* Appends to `into` what goes to the agent. */

@@ -7,6 +7,7 @@
 #include "proxy/call.h"
 #include "proxy/call_log.h"
 #include "proxy/forward_headers.h"
+#include "proxy/port_call.h"
 
 /* ---- options ---- */
 
@@ -39,6 +40,13 @@ static struct proxy_config *config_create(const struct proxy_options *options)
     own->trusted_proxies = networks;
     own->exec_hosts = copy_texts(options->exec_hosts, options->exec_host_count);
     own->cors_origins = copy_texts(options->cors_origins, options->cors_origin_count);
+    own->ports.domains = copy_texts(options->ports.domains, options->ports.domain_count);
+    own->ports.reserved_handles =
+        copy_texts(options->ports.reserved_handles, options->ports.reserved_handle_count);
+    if (options->ports.login_url != NULL)
+        own->ports.login_url = mem_copy_string(options->ports.login_url);
+    if (options->server_tls != NULL)
+        own->server_tls = tls_context_ref(options->server_tls);
     if (options->agent_tls != NULL)
         own->agent_tls = tls_context_ref(options->agent_tls);
     if (options->agent_mutual_tls != NULL)
@@ -58,6 +66,10 @@ void proxy_config_unref(struct proxy_config **config)
         return;
     free_texts(old->options.exec_hosts, old->options.exec_host_count);
     free_texts(old->options.cors_origins, old->options.cors_origin_count);
+    free_texts(old->options.ports.domains, old->options.ports.domain_count);
+    free_texts(old->options.ports.reserved_handles, old->options.ports.reserved_handle_count);
+    mem_free((char *)(uintptr_t)old->options.ports.login_url);
+    tls_context_unref(&old->options.server_tls);
     mem_free((struct network *)old->options.trusted_proxies);
     tls_context_unref(&old->options.agent_tls);
     tls_context_unref(&old->options.agent_mutual_tls);
@@ -185,26 +197,60 @@ static const struct call_kind kind_unknown_host = { .name = "none",
                                                     .authorize = authorize_unknown_host };
 static const struct call_kind kind_bad_host = { .name = "none", .authorize = authorize_bad_host };
 
-static bool is_exec_host(const struct proxy_options *options, struct slice host)
+static enum status authorize_misdirected(struct call *call)
 {
-    for (size_t i = 0; i < options->exec_host_count; i++) {
-        struct slice name = slice_from_string(options->exec_hosts[i]);
-        if (slice_equal(name, SLICE("*")) || slice_equal(name, host))
-            return true;
-    }
-    return false;
+    return refuse_host(call, STATUS_MISDIRECTED);
+}
+
+static const struct call_kind kind_misdirected = { .name = "none",
+                                                   .authorize = authorize_misdirected };
+
+struct host_names proxy_host_names(const struct proxy_options *options)
+{
+    return (struct host_names){
+        .exec_hosts = options->exec_hosts,
+        .exec_host_count = options->exec_host_count,
+        .port_domains = options->ports.domains,
+        .port_domain_count = options->ports.domain_count,
+        .reserved_handles = options->ports.reserved_handles,
+        .reserved_handle_count = options->ports.reserved_handle_count,
+    };
+}
+
+/* Browsers use one connection for every name that its certificate has; a name that it has not was
+ * never asked for by an honest one. */
+static bool is_misdirected(const struct proxy_options *options, const struct exchange *exchange,
+                           struct slice host)
+{
+    const struct conn_tls_info *tls = &exchange->link->tls;
+
+    if (tls->version == NULL || options->server_tls == NULL)
+        return false;
+    if (host.ptr[0] == '[')
+        host = slice_of(host.ptr + 1, host.len - 2);
+    return !tls_context_covers(options->server_tls, tls->server_name, host);
 }
 
 static const struct call_kind *kind_of(struct proxy *proxy, struct exchange *exchange)
 {
+    const struct proxy_options *options = &proxy->config->options;
     const struct head *request = &exchange->request;
     struct slice scheme = request->scheme.len > 0 ? request->scheme : SLICE("http");
+    struct host_names names = proxy_host_names(options);
     struct slice authority;
 
     if (authority_normalize(request->authority, scheme, &exchange->arena, &authority) != STATUS_OK)
         return &kind_bad_host;
-    return is_exec_host(&proxy->config->options, authority_host(authority)) ? &call_kind_exec
-                                                                            : &kind_unknown_host;
+    if (is_misdirected(options, exchange, authority_host(authority)))
+        return &kind_misdirected;
+    switch (host_choose(&names, authority_host(authority))) {
+    case HOST_IS_EXEC:
+        return &call_kind_exec;
+    case HOST_IS_LOOKED_UP:
+        return &call_kind_port;
+    default:
+        return &kind_unknown_host;
+    }
 }
 
 void proxy_on_request(void *owner, struct exchange *exchange)

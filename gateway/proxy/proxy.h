@@ -20,6 +20,15 @@ struct wake_options {
     size_t stream_length;
 };
 
+struct port_options {
+    const char *const *domains; /* "computer.example.com": <label>--<handle>.<domain> */
+    size_t domain_count;
+    const char *const *reserved_handles; /* never a computer's */
+    size_t reserved_handle_count;
+    const char *login_url;  /* NULL: navigations without access get a page */
+    bool insecure_cookies;  /* no Secure on the cookie of a client in clear */
+};
+
 enum on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_ALLOW };
 
 struct proxy_options {
@@ -37,6 +46,7 @@ struct proxy_options {
     uint64_t plain_wait_max_ms; /* 10 min */
     const char *const *cors_origins; /* "*" by default */
     size_t cors_origin_count;
+    struct port_options ports;
     /* limits */
     size_t requests_per_session;  /* 256 */
     size_t requests_per_computer; /* 1024 */
@@ -46,6 +56,7 @@ struct proxy_options {
     const struct network
         *trusted_proxies; /* copied: forwarding headers count from these peers alone */
     size_t trusted_proxy_count;
+    struct tls_context *server_tls; /* of the listeners: hosts outside its certificates are 421 */
     struct tls_context *agent_tls; /* for `tls: on`; NULL: such computers are ROUTE_REFUSED */
     struct tls_context *agent_mutual_tls; /* for `tls: mutual` */
 };

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "proxy/cors.h"
 #include "proxy/in_flight.h"
+#include "proxy/port_host.h"
 #include "proxy/proxy.h"
 
 /* A snapshot of the options: calls keep the one that they began with. */
@@ -35,5 +36,6 @@ struct proxy {
 
 enum { RETRY_CREDIT_PER_CALL = 20, RETRY_COST = 100, RETRY_CREDIT_MAX = 1000 };
 
+struct host_names proxy_host_names(const struct proxy_options *options);
 uint64_t proxy_random(struct proxy *proxy); /* not for secrets */
 void proxy_config_unref(struct proxy_config **config);

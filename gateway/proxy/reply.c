@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "connect/envelope.h"
 #include "proxy/cors.h"
+#include "proxy/port_page.h"
 
 enum { GRPC_WEB_TRAILER = 0x80 };
 
@@ -14,7 +15,11 @@ enum connect_code reply_code(const struct reply *reply)
 
 const char *reply_words(const struct reply *reply)
 {
-    return reply->words != NULL ? reply->words : status_words(reply->status);
+    const char *words = reply->words;
+
+    if (words == NULL && reply->is_port)
+        words = port_words(reply->status);
+    return words != NULL ? words : status_words(reply->status);
 }
 
 static bool is_stream_caller(enum caller caller)
@@ -51,6 +56,7 @@ static const char *retry_after(enum status status)
     case STATUS_AGENT_UNREACHABLE:
     case STATUS_AGENT_TIMED_OUT:
     case STATUS_ROUTE_UNAVAILABLE:
+    case STATUS_OVERLOADED:
     case STATUS_DRAINING:
         return "1";
     default:
@@ -104,9 +110,11 @@ void reply_append_json(struct buf *into, const struct reply *reply)
     buf_append_json_text(into, slice_from_string(reply_words(reply)));
     buf_append(into, SLICE("\",\"details\":"));
     append_details(into, reply);
+    if (reply->is_port && port_error_word(reply->status) != NULL)
+        buf_printf(into, ",\"error\":\"%s\"", port_error_word(reply->status));
 }
 
-static void append_html_text(struct buf *into, struct slice text)
+void reply_append_html_text(struct buf *into, struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
@@ -132,9 +140,9 @@ static void append_page(struct buf *into, const struct reply *reply)
         ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;"
         "max-width:36em;margin:15vh auto;padding:0 1em}small{opacity:.7}</style><h1>%u</h1><p>",
         http_of(reply), http_of(reply));
-    append_html_text(into, slice_from_string(reply_words(reply)));
+    reply_append_html_text(into, slice_from_string(reply_words(reply)));
     buf_printf(into, "<p><small>%s &middot; request ", status_name(reply->status));
-    append_html_text(into, reply->request_id);
+    reply_append_html_text(into, reply->request_id);
     buf_append(into, SLICE("</small></html>\n"));
 }
 
@@ -214,14 +222,15 @@ void reply_add_error_fields(struct exchange *client, const struct reply *reply, 
                   "application/connect+proto, application/grpc, application/grpc+json, "
                   "application/grpc+proto, application/grpc-web, application/grpc-web+json, "
                   "application/grpc-web+proto"));
+    const char *realm = reply->is_port ? "port" : "exec";
     if (head->status == 401)
         add(client, head, "www-authenticate",
             reply->status == STATUS_TOKEN_MISSING
-                ? SLICE("Bearer realm=\"exec\"")
+                ? arena_printf(&client->arena, "Bearer realm=\"%s\"", realm)
                 : arena_printf(&client->arena,
-                               "Bearer realm=\"exec\", error=\"invalid_token\", "
+                               "Bearer realm=\"%s\", error=\"invalid_token\", "
                                "error_description=\"%s\"",
-                               status_words(reply->status)));
+                               realm, status_words(reply->status)));
 }
 
 static struct slice media_type_of(struct slice content_type)
@@ -273,7 +282,12 @@ void reply_send(struct exchange *client, const struct reply *reply)
     } else if (is_stream_caller(reply->caller)) {
         send_grpc(client, reply, &head);
     } else if (reply->caller == CALLER_PAGE) {
-        append_page(&body, reply);
+        if (reply->is_port)
+            port_page_append(&body, reply, head.status);
+        else
+            append_page(&body, reply);
+        add(client, &head, "content-security-policy",
+            SLICE("default-src 'none'; style-src 'unsafe-inline'"));
         reply_send_body(client, &head, SLICE("text/html; charset=utf-8"), buf_slice(&body),
                         reply->is_head_request);
     } else {

@@ -26,6 +26,11 @@ struct reply {
     bool maybe_delivered;      /* did the agent possibly see the request? */
     bool is_head_request;
     bool is_agents; /* the error is the agent's own: nothing of ours is said about it */
+    /* Published ports (port_page.h): people get a page that says whose fault it is, programs one more
+     * member, "error". */
+    bool is_port;
+    struct slice host; /* as asked for */
+    uint16_t port;     /* 0: not known */
 };
 
 /* Sends head, body and end. Nothing may have been sent before. */
@@ -50,6 +55,8 @@ MUST_CHECK bool reply_end_stream(struct exchange *client, const struct reply *re
 
 /* {"code":…,"message":…,"details":[…]} without the last brace, so that more may follow. */
 void reply_append_json(struct buf *into, const struct reply *reply);
+
+void reply_append_html_text(struct buf *into, struct slice text);
 
 unsigned reply_http(const struct reply *reply); /* the HTTP status that reply_send() answers with */
 enum connect_code reply_code(const struct reply *reply);

@@ -21,13 +21,6 @@ static bool is_h1(const struct agent *agent)
     return agent->identity.protocol == UPSTREAM_H1;
 }
 
-/* Failures are then the agent's, which has a health of its own, or the app's, which nobody is
- * punished for. */
-static bool is_tunnelled(const struct agent *agent)
-{
-    return agent->computer != NULL && agent->identity.via == UPSTREAM_VIA_AGENT;
-}
-
 static size_t live_count(const struct agent *agent)
 {
     return agent->count[AGENT_CONN_READY] + agent->count[AGENT_CONN_BUSY];
@@ -299,7 +292,7 @@ enum status agent_late_status(const struct agent *agent)
 
 static void failed(struct agent *agent)
 {
-    if (is_tunnelled(agent))
+    if (agent->computer != NULL) /* a port: the agent has a health of its own, apps are not punished */
         return;
     (void)agent_health_failed(&agent->health, &agent->pool->health, now_ms(agent), arc4random());
 }
@@ -361,7 +354,9 @@ static struct agent *find_port(struct agent *computer, const struct upstream_tar
     {
         struct agent *port = LIST_ITEM(link, struct agent, sibling);
 
-        if (port->identity.port == target->port && port->identity.via == target->via)
+        /* One port may speak both protocols (`auto`): each has its own connections. */
+        if (port->identity.port == target->port && port->identity.via == target->via &&
+            port->identity.protocol == target->protocol)
             return port;
     }
     return NULL;

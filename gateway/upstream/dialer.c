@@ -132,6 +132,8 @@ static void on_conn_open(void *owner, enum status status)
 
     if (status == STATUS_MALFORMED)
         end_attempt(d, STATUS_AGENT_PROTOCOL);
+    else if (status == STATUS_AGENT_UNREACHABLE && d->port != 0 && d->conn->was_refused)
+        end_attempt(d, STATUS_PORT_CLOSED);
     else if (status != STATUS_OK)
         end_attempt(d, status);
     else if (d->is_h2 && d->tls != NULL && !slice_equal(d->conn->tls.alpn, SLICE("h2")))
@@ -230,7 +232,8 @@ static bool is_worth_another(const struct dialer *d)
 {
     if (d->is_tunnelled)
         return d->status == STATUS_AGENT_UNREACHABLE || d->status == STATUS_AGENT_LOST;
-    return d->status == STATUS_AGENT_UNREACHABLE && d->address.len != 0;
+    return (d->status == STATUS_AGENT_UNREACHABLE || d->status == STATUS_PORT_CLOSED) &&
+           d->address.len != 0;
 }
 
 /* True when a second attempt will be made. */
