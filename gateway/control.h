@@ -12,6 +12,7 @@ struct control_options {
     struct worker *const *workers;
     size_t worker_count;
     const struct address *listeners; /* as bound, by listener; borrowed */
+    int inherited_fd;                /* > 0: the listening socket, from outside (takes it) */
     void (*drain)(void *arg);        /* POST /drain */
     void *arg;
 };
@@ -28,6 +29,10 @@ struct records_options control_records_options(const struct config *config, stru
 void control_reloaded(struct control *control, struct config *config);
 void control_reload_failed(struct control *control);
 void control_draining(struct control *control);
+
+/* The listening socket, for the next generation; -1: there is none. */
+int control_fd(const struct control *control);
+void control_passed_on(struct control *control); /* that one accepts there now */
 
 /* When no worker runs any more and before they are destroyed. Sets *control to NULL; may already be
  * NULL. */

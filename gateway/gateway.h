@@ -11,7 +11,7 @@ struct gateway;
 MUST_CHECK enum status gateway_create(struct config *config, struct gateway **out_gateway);
 
 /* Serves until SIGTERM/SIGINT has drained it (or a second one ends it). SIGHUP reloads, SIGUSR1
- * reopens logs. Returns the exit code. Call gateway_block_signals() first, before any thread
+ * reopens logs, SIGUSR2 starts the next generation. Returns the exit code. Call gateway_block_signals() first, before any thread
  * exists. */
 int gateway_run(struct gateway *gateway);
 void gateway_destroy(struct gateway **gateway); /* sets *gateway to NULL; may already be NULL */

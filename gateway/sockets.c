@@ -174,6 +174,16 @@ int sockets_claim(struct sockets *sockets, const struct address *as)
     return -1;
 }
 
+size_t sockets_share(const struct sockets *sockets, int group_number, size_t worker,
+                     size_t worker_count)
+{
+    const struct group *group = group_number >= 0 ? &sockets->groups[group_number] : NULL;
+
+    if (group == NULL || worker >= group->count)
+        return group != NULL && group->is_shared ? 1 : 0;
+    return group->is_shared ? 1 : (group->count - worker - 1) / worker_count + 1;
+}
+
 int sockets_take(struct sockets *sockets, int group_number, size_t worker, size_t worker_count,
                  size_t nth)
 {

@@ -22,6 +22,9 @@ void sockets_destroy(struct sockets **sockets);
  * is the address as configured. Returns a number for sockets_take(); -1: there are none. */
 int sockets_claim(struct sockets *sockets, const struct address *as);
 
+/* How many sockets_take() has for this worker. */
+size_t sockets_share(const struct sockets *sockets, int group, size_t worker, size_t worker_count);
+
 /* The nth socket (from 0) of worker `worker` of `worker_count` in a group that was claimed; -1: none. The caller closes it. */
 int sockets_take(struct sockets *sockets, int group, size_t worker, size_t worker_count,
                  size_t nth);

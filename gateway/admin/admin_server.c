@@ -257,11 +257,14 @@ static void refuse_conn(void *owner, struct conn *conn)
 
 /* A listener binds (and knows about Unix sockets that were left over); libh2o wants its own socket,
  * so the descriptor is all that is kept. */
-static enum status open_door(struct admin_server *server)
+static enum status open_door(struct admin_server *server, int inherited_fd)
 {
     static const struct watch_events events = { .on_readable = on_knock };
     struct listener_options options = {
-        .address = server->address, .max_conns = 1, .inherited_fd = -1, .unix_mode = 0600
+        .address = server->address,
+        .max_conns = 1,
+        .inherited_fd = inherited_fd > 0 ? inherited_fd : -1,
+        .unix_mode = 0600,
     };
     struct listener *listener = NULL;
     enum status status = listener_create(server->loop, &options, refuse_conn, server, &listener);
@@ -317,7 +320,7 @@ enum status admin_server_create(struct loop *loop, const struct admin_options *o
         .arg = options->arg,
     };
     admin_api_init(&server->api);
-    enum status status = open_door(server);
+    enum status status = open_door(server, options->inherited_fd);
 
     if (status == STATUS_OK) {
         build_http(server);
@@ -342,6 +345,16 @@ void admin_server_set(struct admin_server *server, const char *secret,
     free_secret(server);
     server->secret = secret != NULL ? mem_copy_string(secret) : NULL;
     records_set_options(server->api.records, records);
+}
+
+int admin_server_fd(const struct admin_server *server)
+{
+    return server->door != NULL ? watch_fd(server->door) : -1;
+}
+
+void admin_server_close_door(struct admin_server *server)
+{
+    watch_destroy(&server->door);
 }
 
 const struct address *admin_server_address(const struct admin_server *server)
@@ -370,6 +383,8 @@ void admin_server_destroy(struct admin_server **server)
     if (s == NULL)
         return;
     *server = NULL;
+    bool is_ours = s->door != NULL; /* else it was never bound, or it is the next generation's */
+
     watch_destroy(&s->door);
     timer_cancel(&s->pause);
     if (s->is_built) {
@@ -379,12 +394,15 @@ void admin_server_destroy(struct admin_server **server)
     admin_api_deinit(&s->api);
     records_destroy(&s->api.records);
     if (s->is_built && list_is_empty(&s->conns)) {
+        h2o_multithread_queue_t *queue = s->context.queue; /* 2.2.5 forgets to free it */
+
         h2o_context_dispose(&s->context);
+        free(queue);
         h2o_config_dispose(&s->config);
     } else if (s->is_built) {
         log_warn("admin: connections are left open conns=%zu", s->conn_count);
     }
-    if (s->address.storage.ss_family == AF_UNIX)
+    if (is_ours && s->address.storage.ss_family == AF_UNIX)
         (void)unlink(((const struct sockaddr_un *)(const void *)&s->address.storage)->sun_path);
     free_secret(s);
     if (list_is_empty(&s->conns)) /* else they may still mention it */

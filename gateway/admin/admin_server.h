@@ -11,6 +11,7 @@ struct admin_server;
 
 struct admin_options {
     struct address address;
+    int inherited_fd;                  /* > 0: a listening socket from outside (takes it) */
     const char *secret;                /* NULL: none, only on a Unix socket. Copied */
     const struct process_facts *facts; /* borrowed */
     struct route_store
@@ -29,6 +30,10 @@ void admin_server_set(struct admin_server *server, const char *secret,
                       const struct records_options *records);
 
 const struct address *admin_server_address(const struct admin_server *server); /* as bound */
+
+int admin_server_fd(const struct admin_server *server);
+/* Accepts no more: the next generation does, on the same socket. */
+void admin_server_close_door(struct admin_server *server);
 
 /* When no worker runs any more: turns the loop for a moment, so that connections end. Sets *server
  * to NULL; may already be NULL. */

@@ -55,14 +55,16 @@ const struct schema_key config_schema[] = {
     { "drain_timeout", VALUE_DURATION, AT(drain_ms), "10m",
       .words = "How long open streams may live on after SIGTERM; a second SIGTERM ends at once." },
     { "drain_delay", VALUE_DURATION, AT(drain_delay_ms), "0s", .max = 600000,
-      .words = "How long everything is still served after SIGTERM has turned readiness false: as long "
-               "as the balancer needs to notice. Not part of `drain_timeout`." },
+      .words =
+          "How long everything is still served after SIGTERM has turned readiness false: as long "
+          "as the balancer needs to notice. Not part of `drain_timeout`." },
     { "drain_spread", VALUE_DURATION, AT(drain_spread_ms), "30s",
       .words = "Idle connections are told to go one by one, evenly over this time, or half of "
                "`drain_timeout` if that is less; 20 a second and worker in any case." },
     { "upgrade_timeout", VALUE_DURATION, AT(upgrade_ms), "60s", BETWEEN(1000, 3600000),
-      .words = "SIGUSR2: how long the new program may take until it serves; then it is ended, and the "
-               "old one goes on." },
+      .words =
+          "SIGUSR2: how long the new program may take until it serves; then it is ended, and the "
+          "old one goes on." },
     { "watchdog", VALUE_DURATION, AT(watchdog_ms), "5s", .max = 3600000,
       .words = "A worker whose loop stands still for so long ends the process with a backtrace; "
                "`0s`: off." },
@@ -169,8 +171,8 @@ const struct schema_key config_schema[] = {
       .words = "Requests that may wait for one computer, per worker; above: 503 at once." },
     { "wake.pending_total", VALUE_SIZE, AT(proxy.wake.pending_total), "1024", .min = 1,
       .words = "Requests that may wait for any, per worker." },
-    { "wake.stream_length", VALUE_SIZE, AT(proxy.wake.stream_length), "10000", BETWEEN(10, 1u << 30),
-      .words = "The stream `wake` is trimmed to about so many entries." },
+    { "wake.stream_length", VALUE_SIZE, AT(proxy.wake.stream_length), "10000",
+      BETWEEN(10, 1u << 30), .words = "The stream `wake` is trimmed to about so many entries." },
 
     /* upstream */
     { "upstream.allow", VALUE_NETWORKS, AT(upstream_allow),
@@ -204,8 +206,9 @@ const struct schema_key config_schema[] = {
 
     /* published ports, and the admin listener */
     { "ports.domain", VALUE_TEXTS, AT(ports_domains),
-      .words = "Domain of published ports, `<label>--<handle>.<domain>`, or a list of several. Needed "
-               "to publish one through the admin API, which takes the first." },
+      .words =
+          "Domain of published ports, `<label>--<handle>.<domain>`, or a list of several. Needed "
+          "to publish one through the admin API, which takes the first." },
     { "ports.reserved_handles", VALUE_TEXTS, AT(ports_reserved), "exec, api, www, admin",
       .words = "Names under `ports.domain` that belong to services and never to a computer." },
     { "ports.login_url", VALUE_TEXT, AT(ports_login_url),
@@ -291,5 +294,25 @@ const struct schema_key config_schema[] = {
     { "limits.h2.glitches", VALUE_U32, AT(limits.glitches), "100", .min = 4,
       .words =
           "Protocol errors and resets forced on us in 60 s; graceful GOAWAY at three quarters." },
+    { "limits.h2.reset_sample", VALUE_U32, AT(limits.reset_sample), "500", BETWEEN(2, 512),
+      .words = "Rapid reset: when half of so many last streams were reset within a second of "
+               "opening." },
+    { "limits.h2.pings", VALUE_U32, AT(limits.pings), "50", .min = 1,
+      .words = "PINGs of the peer in 10 s. Above this and each of the following: "
+               "`ENHANCE_YOUR_CALM` and close." },
+    { "limits.h2.settings_frames", VALUE_U32, AT(limits.settings_frames), "10", .min = 2,
+      .words = "SETTINGS frames in 60 s." },
+    { "limits.h2.priorities_per_stream", VALUE_U32, AT(limits.priorities_per_stream), "100",
+      .min = 1, .words = "PRIORITY frames for each stream so far, and as many again." },
+    { "limits.h2.window_updates_per_data", VALUE_U32, AT(limits.window_updates_per_data), "10",
+      .min = 1,
+      .words = "WINDOW_UPDATE frames: 1 + 2 × (streams so far + this × DATA frames sent)." },
+    { "limits.h2.empty_data_frames", VALUE_U32, AT(limits.empty_data_frames), "5", .min = 1,
+      .words = "Empty DATA frames in a row that end nothing." },
+    { "limits.h2.continuation_frames", VALUE_U32, AT(limits.continuation_frames), "64", .min = 2,
+      .words = "Frames of one header block." },
+    { "limits.h2.overhead_bytes", VALUE_U64, AT(limits.overhead_bytes), "1048576", .min = 1024,
+      .words = "All bytes received ÷ 8 may exceed payload in both directions by this (unknown "
+               "frames, and whatever nothing else counts)." },
 };
 const size_t config_schema_count = COUNT_OF(config_schema);
