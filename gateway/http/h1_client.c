@@ -10,6 +10,7 @@
 #include "http/h1_client.h"
 
 #include "base/mem.h"
+#include "http/cut_log.h"
 
 static struct h1_call *call_of(struct exchange *exchange)
 {
@@ -332,6 +333,7 @@ static void on_stall(struct timer *timer)
 {
     struct h1_client *c = CONTAINER_OF(timer, struct h1_client, stall);
 
+    cut_log("agent", "write_stall", &c->base.link.peer, loop_clock(c->base.loop)->now_ms);
     c->entered++;
     h1_client_lost(c, RESET_LOST);
     leave(c);

@@ -20,6 +20,7 @@
 #include "http/h1_codec.h"
 
 #include "base/mem.h"
+#include "http/cut_log.h"
 
 static struct h1_stream *stream_of(struct exchange *exchange)
 {
@@ -397,6 +398,11 @@ static const struct conn_events conn_events = {
     .on_writable = on_writable,
 };
 
+static void cut(const struct h1_codec *c, const char *reason)
+{
+    cut_log("client", reason, &c->base.link.peer, loop_clock(c->base.conn->loop)->now_ms);
+}
+
 static void on_deadline(struct timer *timer)
 {
     struct h1_codec *c = CONTAINER_OF(timer, struct h1_codec, deadline);
@@ -406,10 +412,12 @@ static void on_deadline(struct timer *timer)
             say_continue(c->stream);
         return;
     }
-    counter_add(c->head_started || c->request_count == 0
-                    ? &h1_codec_counters(c)->closed_head_timeout
-                    : &h1_codec_counters(c)->closed_idle,
-                1);
+    if (c->head_started || c->request_count == 0) {
+        counter_add(&h1_codec_counters(c)->closed_head_timeout, 1);
+        cut(c, "head_timeout");
+    } else {
+        counter_add(&h1_codec_counters(c)->closed_idle, 1);
+    }
     c->entered++;
     h1_codec_close(c, false);
     leave(c);
@@ -420,6 +428,7 @@ static void on_stall(struct timer *timer)
     struct h1_codec *c = CONTAINER_OF(timer, struct h1_codec, stall);
 
     counter_add(&h1_codec_counters(c)->closed_stalled, 1);
+    cut(c, "write_stall");
     c->entered++;
     h1_codec_lost(c, RESET_LOST);
     leave(c);

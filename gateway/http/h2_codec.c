@@ -100,6 +100,9 @@ static void count_verdict(struct http_server_counters *counters, enum h2_verdict
     case H2_STALLED:
         counter_add(&counters->closed_stalled, 1);
         break;
+    case H2_PROTOCOL:
+        counter_add(&counters->closed_protocol, 1);
+        break;
     }
 }
 

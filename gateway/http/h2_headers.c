@@ -21,7 +21,7 @@ static void refuse_stream(struct h2_session *session, int32_t id)
 {
     nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
     if (h2_flood_refused(&session->flood, session->limits, h2_now_ms(session)))
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS, "refused_streams");
 }
 
 static struct h2_stream *open_stream(struct h2_session *session, int32_t id)
@@ -236,7 +236,7 @@ int h2_headers_field(struct h2_session *session, struct slice name, struct slice
     else if (!is_pseudo)
         stream->field_count++;
     if (is_over_hard(stream, session->limits)) {
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD, "header_fields");
         return 0;
     }
     if (stream->refusal != STATUS_OK)

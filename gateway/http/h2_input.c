@@ -18,10 +18,11 @@ static void check_queue(struct h2_session *session)
     size_t allowed = session->limits->outbound_frames + 2 * session->stream_count;
 
     if (h2_flood_overhead(&session->flood, session->limits))
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD, "overhead");
     if (nghttp2_session_get_outbound_queue_size(session->ng) <= allowed)
         return;
     session->verdict = H2_FLOOD;
+    session->verdict_reason = "outbound_queue";
     h2_session_finish(session, STATUS_LIMIT_REACHED);
 }
 
@@ -36,8 +37,10 @@ static void feed(struct h2_session *session, struct slice bytes)
     if (session->is_finished)
         return; /* destroyed by an owner meanwhile */
     if (taken < 0) {
-        if (taken == NGHTTP2_ERR_FLOODED)
+        if (taken == NGHTTP2_ERR_FLOODED) {
             session->verdict = H2_FLOOD;
+            session->verdict_reason = "acks_queued";
+        }
         h2_session_finish(session, STATUS_MALFORMED);
         return;
     }
@@ -80,10 +83,10 @@ void h2_session_readable(struct h2_session *session)
 
 /* ---- frames ---- */
 
-static int calm(struct h2_session *session, bool too_many)
+static int calm(struct h2_session *session, bool too_many, const char *reason)
 {
     if (too_many)
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD, reason);
     return 0;
 }
 
@@ -96,8 +99,10 @@ static void count_block(struct h2_session *session, const nghttp2_frame_hd *hd)
     session->block_bytes += hd->length;
     session->block_frames++;
     session->flood.payload_bytes += hd->length;
-    calm(session, session->block_bytes > session->limits->header_block_bytes ||
-                      session->block_frames > session->limits->continuation_frames);
+    calm(session,
+         session->block_bytes > session->limits->header_block_bytes ||
+             session->block_frames > session->limits->continuation_frames,
+         "header_block");
 }
 
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
@@ -115,15 +120,19 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
         count_block(session, hd);
         return 0;
     case NGHTTP2_PRIORITY:
-        return calm(session, h2_flood_priority(flood, limits));
+        return calm(session, h2_flood_priority(flood, limits), "priority");
     case NGHTTP2_WINDOW_UPDATE:
-        return calm(session, h2_flood_window_update(flood, limits));
+        return calm(session, h2_flood_window_update(flood, limits), "window_update");
     case NGHTTP2_PING:
-        return calm(session, (hd->flags & NGHTTP2_FLAG_ACK) == 0 &&
-                                 h2_flood_ping(flood, limits, h2_now_ms(session)));
+        return calm(session,
+                    (hd->flags & NGHTTP2_FLAG_ACK) == 0 &&
+                        h2_flood_ping(flood, limits, h2_now_ms(session)),
+                    "ping");
     case NGHTTP2_SETTINGS:
-        return calm(session, (hd->flags & NGHTTP2_FLAG_ACK) == 0 &&
-                                 h2_flood_settings(flood, limits, h2_now_ms(session)));
+        return calm(session,
+                    (hd->flags & NGHTTP2_FLAG_ACK) == 0 &&
+                        h2_flood_settings(flood, limits, h2_now_ms(session)),
+                    "settings");
     default:
         return 0;
     }
@@ -170,7 +179,8 @@ static void data_received(struct h2_session *session, const nghttp2_frame *frame
     bool is_empty = frame->hd.length == frame->data.padlen;
     struct h2_stream *stream;
 
-    calm(session, h2_flood_data(&session->flood, session->limits, is_empty && !ended));
+    calm(session, h2_flood_data(&session->flood, session->limits, is_empty && !ended),
+         "empty_data");
     if (!ended)
         return;
     stream = nghttp2_session_get_stream_user_data(session->ng, frame->hd.stream_id);
@@ -190,7 +200,7 @@ static void reset_received(struct h2_session *session, const nghttp2_frame *fram
         stream->peer_reset = true;
     if (session->role->is_server &&
         h2_flood_reset(&session->flood, session->limits, h2_now_ms(session)))
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS, "resets");
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *user)

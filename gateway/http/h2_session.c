@@ -4,6 +4,7 @@
 #include "http/h2_session.h"
 
 #include "base/mem.h"
+#include "http/cut_log.h"
 
 enum {
     CONNECTION_WINDOW_BYTES = 1 << 20,
@@ -146,6 +147,13 @@ void h2_session_finish(struct h2_session *session, enum status reason)
     }
     h2_session_enter(session);
     conn_want_read(session->conn, false);
+    if (session->verdict_reason == NULL && session->finish_reason == STATUS_MALFORMED) {
+        session->verdict = H2_PROTOCOL;
+        session->verdict_reason = "protocol_error";
+    }
+    if (session->verdict_reason != NULL)
+        cut_log(session->role->is_server ? "client" : "agent", session->verdict_reason,
+                &session->link->peer, h2_now_ms(session));
     stop(session);
     session->role->on_finished(session, session->finish_reason);
     h2_session_leave(session);
@@ -199,12 +207,14 @@ void h2_session_free_if_done(struct h2_session *session)
         session->role->free(session);
 }
 
-void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum h2_verdict verdict)
+void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum h2_verdict verdict,
+                          const char *reason)
 {
     if (session->is_finished || session->terminated_ms != 0)
         return;
     session->terminated_ms = h2_now_ms(session);
     session->verdict = verdict;
+    session->verdict_reason = reason;
     if (error_code != NGHTTP2_NO_ERROR)
         session->finish_reason = STATUS_LIMIT_REACHED;
     nghttp2_session_terminate_session(session->ng, error_code);
@@ -251,7 +261,7 @@ void h2_session_glitch(struct h2_session *session)
     uint32_t limit = session->limits->glitches;
 
     if (count >= limit)
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_GLITCHES);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_GLITCHES, "glitches");
     else if (session->role->is_server && count >= limit - limit / 4)
         h2_session_drain(session);
 }
@@ -309,6 +319,7 @@ static void watch(struct h2_session *session)
     }
     if (session->backlog.len > 0 && now - session->last_written_ms >= limits->write_stall_ms) {
         session->verdict = H2_STALLED;
+        session->verdict_reason = "write_stall";
         h2_session_finish(session, STATUS_SYSTEM);
         return;
     }
@@ -319,7 +330,10 @@ static void watch(struct h2_session *session)
         return;
     uint64_t next_ms = check_liveness(session, now);
     if (next_ms == 0) {
-        session->verdict = session->verdict != H2_NO_VERDICT ? session->verdict : H2_STALLED;
+        if (session->verdict == H2_NO_VERDICT) {
+            session->verdict = H2_STALLED;
+            session->verdict_reason = "ping_timeout";
+        }
         h2_session_finish(session, STATUS_SYSTEM);
         return;
     }

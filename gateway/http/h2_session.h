@@ -23,7 +23,7 @@ struct h2_session;
 enum { H2_FRAME_DATA_BYTES = 16384, H2_FRAME_HEAD_BYTES = 9 };
 
 /* Why we end a connection; the server counts them. */
-enum h2_verdict { H2_NO_VERDICT, H2_IDLE, H2_GLITCHES, H2_RESETS, H2_FLOOD, H2_STALLED };
+enum h2_verdict { H2_NO_VERDICT, H2_IDLE, H2_GLITCHES, H2_RESETS, H2_FLOOD, H2_STALLED, H2_PROTOCOL };
 
 /* One stream. Lives until nghttp2 has closed it and the owner has released it. */
 struct h2_stream {
@@ -101,6 +101,7 @@ struct h2_session {
     uint64_t terminated_ms; /* 0: not yet */
     unsigned entry_depth;
     enum h2_verdict verdict;
+    const char *verdict_reason; /* for the log; NULL: nothing to blame the peer for */
     enum status finish_reason;
     bool is_in_nghttp2; /* on the stack: it may neither be re-entered nor freed */
     bool want_finish;
@@ -117,7 +118,8 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
                      bool enable_connect_protocol);
 void h2_session_finish(struct h2_session *session,
                        enum status reason); /* safe anywhere, idempotent */
-void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum h2_verdict verdict);
+void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum h2_verdict verdict,
+                          const char *reason);
 void h2_session_drain(struct h2_session *session); /* server: graceful, in two steps */
 void h2_session_drain_step(struct h2_session *session, const uint8_t *ping_opaque);
 void h2_session_dispose(struct h2_session *session); /* last call; the conn is gone after it */

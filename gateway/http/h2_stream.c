@@ -117,7 +117,7 @@ void h2_stream_closed(struct h2_stream *stream, uint32_t error_code)
 
     if (session->role->is_server &&
         h2_flood_stream_ended(&session->flood, session->limits, premature))
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS);
+        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS, "reset_share");
     end(stream, reason_of(stream, error_code));
     if (!session->is_finished)
         session->role->on_room(session);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/codec.h"
+#include "http/cut_log.h"
 #include "net/address_count.h"
 #include "net/timer.h"
 
@@ -241,6 +242,8 @@ static void on_deadline(struct timer *timer)
     struct newcomer *newcomer = CONTAINER_OF(timer, struct newcomer, deadline);
 
     counter_add(&newcomer->server->counters.closed_head_timeout, 1);
+    cut_log("client", "head_timeout", &newcomer->conn->peer,
+            loop_clock(newcomer->server->loop)->now_ms);
     newcomer_end(newcomer);
 }
 

@@ -27,6 +27,7 @@ struct http_server_options {
 struct http_server_counters {
     struct counter conns_open, conns_total, h1_requests, h2_requests, refused_requests;
     struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood, closed_stalled;
+    struct counter closed_protocol; /* HTTP/2 that was none */
     struct counter refused_address; /* conns over limits.connections_per_address */
     struct counter tls_handshakes, tls_resumed; /* that came to their end */
     struct counter open_malformed, open_timed_out, open_lost; /* TLS handshakes and PROXY headers that did not */

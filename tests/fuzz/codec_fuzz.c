@@ -157,7 +157,7 @@ static void on_body(struct exchange *exchange, struct slice bytes)
     ENSURE(bytes.len > 0 && !asked->ended && asked->has_head && !exchange->is_dead);
     asked->body_bytes += bytes.len;
     buf_append(&asked->text, bytes);
-    if ((asked->world->mode & MODE_ECHO) != 0 && asked->answered)
+    if ((asked->world->mode & MODE_ECHO) != 0 && asked->answered && !exchange->out_ended)
         exchange_write(exchange, bytes);
     if ((asked->world->mode & MODE_HOLD) != 0) {
         asked->held_bytes += bytes.len;
