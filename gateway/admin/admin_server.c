@@ -42,6 +42,7 @@ struct admin_server {
     struct timer pause;
     struct list conns;
     size_t conn_count;
+    struct task nudge;
     h2o_globalconf_t config;
     h2o_context_t context;
     h2o_accept_ctx_t accept;
@@ -56,6 +57,7 @@ struct admin_handler {
 /* In the request's memory pool, whose end is the client's going. */
 struct http_request {
     struct admin_request base; /* first */
+    struct admin_server *server;
     h2o_req_t *req;
 };
 
@@ -91,11 +93,20 @@ static const char *reason_of(unsigned http)
     }
 }
 
+/* libh2o goes on after a write when it is run the next time, and would first wait for news: an
+ * answer that was given outside of its callbacks must see to it that the next turn does not wait. */
+static void on_nudge(struct task *task)
+{
+    (void)task;
+}
+
 static void send_answer(struct admin_request *request, unsigned http, const char *content_type,
                         struct slice body)
 {
-    h2o_req_t *req = ((struct http_request *)(void *)request)->req;
+    struct http_request *own = (struct http_request *)(void *)request;
+    h2o_req_t *req = own->req;
 
+    task_defer_next(own->server->loop, &own->server->nudge);
     req->res.status = (int)http;
     req->res.reason = reason_of(http);
     req->res.content_length = body.len;
@@ -186,7 +197,7 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
     struct slice target = slice_of(req->input.path.base, req->input.path.len);
 
     loop_woke(server->loop);
-    *request = (struct http_request){ .req = req };
+    *request = (struct http_request){ .req = req, .server = server };
     request->base.method = slice_of(req->input.method.base, req->input.method.len);
     request->base.path = slice_cut(&target, '?');
     request->base.query = target;
@@ -312,6 +323,7 @@ enum status admin_server_create(struct loop *loop, const struct admin_options *o
     server->secret = options->secret != NULL ? mem_copy_string(options->secret) : NULL;
     list_init(&server->conns);
     timer_init(&server->pause, loop, on_pause_over);
+    task_init(&server->nudge, on_nudge);
     server->api = (struct admin_api){
         .loop = loop,
         .facts = options->facts,
@@ -404,6 +416,7 @@ void admin_server_destroy(struct admin_server **server)
     }
     if (is_ours && s->address.storage.ss_family == AF_UNIX)
         (void)unlink(((const struct sockaddr_un *)(const void *)&s->address.storage)->sun_path);
+    task_cancel(&s->nudge);
     free_secret(s);
     if (list_is_empty(&s->conns)) /* else they may still mention it */
         mem_free(s);
