@@ -109,7 +109,7 @@ static void open_session(struct run *run, uint64_t number, uint64_t due_us)
     request_init(&session->request, run, &request_events, due_us);
     events_init(&session->events, run->load, on_event, session);
     if (run->load->identities == IDENTITY_PER_CALL)
-        session->request.identity = &exec->items[number % exec->count];
+        session->request.identity = run_identity(run, exec, number);
     rpc_start(&session->request, command, SLICE_EMPTY, true);
     request_start(&session->request);
 }

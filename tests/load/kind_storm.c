@@ -54,8 +54,7 @@ static void answered(struct visit *visit)
 {
     if (visit->is_leaving)
         return;
-    if (run_is_warm(visit->run, visit->due_us))
-        hdr_record(&visit->run->now.events, now_us() - visit->due_us);
+    run_count_event(visit->run, now_us() - visit->due_us);
     leave(visit, visit->exchange->response.status == 200 ? OUTCOME_OK : OUTCOME_HTTP_OTHER);
 }
 

@@ -65,8 +65,8 @@ static void on_event(void *owner, const struct process_event *event)
         run->held_count++;
         run_count_session(run, session->request.due_us, OUTCOME_OK);
         request_held(&session->request);
-    } else if (event->kind == EVENT_STDOUT && now_us() >= run->warm_us) {
-        stamps_feed(&session->stamps, event->bytes, &run->now.events, wall_us());
+    } else if (event->kind == EVENT_STDOUT) {
+        stamps_feed(&session->stamps, event->bytes, run);
     }
 }
 
@@ -104,11 +104,11 @@ static void begin(struct session *session, struct run *run, uint64_t due_us)
     session->is_open = true;
     if (run->load->kind == LOAD_ATTACH) { /* the process and its watchers are of one computer */
         uint64_t group = session->number % run->load->groups;
-        session->request.identity = &settings->exec.items[group % settings->exec.count];
+        session->request.identity = run_identity(run, &settings->exec, group);
         snprintf(session->tag, sizeof(session->tag), "load-%s-%llx-%llu", run->load->name,
                  (unsigned long long)settings->begin_us, (unsigned long long)group);
     } else if (run->load->identities == IDENTITY_PER_CALL) {
-        session->request.identity = &settings->exec.items[session->number % settings->exec.count];
+        session->request.identity = run_identity(run, &settings->exec, session->number);
     }
     if (session->is_starter)
         begin_starter(session);

@@ -19,9 +19,8 @@ static struct request *new_request(struct run *run, uint64_t number, uint64_t du
 
     request_init(request, run, &events, due_us);
     request->identities = identities;
-    if (run->load->identities == IDENTITY_PER_CALL && identities->count > 0 &&
-        run->load->auth != AUTH_NONE)
-        request->identity = &identities->items[number % identities->count];
+    if (run->load->identities == IDENTITY_PER_CALL)
+        request->identity = run_identity(run, identities, number);
     return request;
 }
 

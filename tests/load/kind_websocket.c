@@ -122,9 +122,8 @@ static void open_session(struct run *run, uint64_t number, uint64_t due_us)
     request->auth = run->load->auth;
     request->identities = access;
     request->keep_open = true;
-    if (run->load->identities == IDENTITY_PER_CALL && access->count > 0 &&
-        run->load->auth != AUTH_NONE)
-        request->identity = &access->items[number % access->count];
+    if (run->load->identities == IDENTITY_PER_CALL)
+        request->identity = run_identity(run, access, number);
     request_start(request);
 }
 

@@ -22,22 +22,55 @@ uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-void run_count_session(struct run *run, uint64_t due_us, enum outcome outcome)
+static void count(struct tally *tally, enum outcome outcome, uint64_t taken_us)
+{
+    if (outcome == OUTCOME_OK) {
+        tally->done++;
+        hdr_record(&tally->latency, taken_us);
+    } else {
+        tally->ends[outcome]++;
+    }
+}
+
+static void count_twice(struct run *run, uint64_t due_us, enum outcome outcome, bool is_kept)
 {
     uint64_t now = now_us();
+    uint64_t taken_us = now > due_us ? now - due_us : 0;
 
-    if (outcome == OUTCOME_OK) {
-        run->now.done++;
-        hdr_record(&run->now.latency, now > due_us ? now - due_us : 0);
-    } else {
-        run->now.ends[outcome]++;
-    }
+    count(&run->now, outcome, taken_us);
+    if (is_kept)
+        count(&run->kept, outcome, taken_us);
+}
+
+void run_count_session(struct run *run, uint64_t due_us, enum outcome outcome)
+{
+    count_twice(run, due_us, outcome, true);
 }
 
 void run_count(struct run *run, uint64_t due_us, enum outcome outcome)
 {
-    if (run_is_warm(run, due_us))
-        run_count_session(run, due_us, outcome);
+    count_twice(run, due_us, outcome, due_us >= run->warm_us);
+}
+
+void run_count_event(struct run *run, uint64_t taken_us)
+{
+    hdr_record(&run->now.events, taken_us);
+    if (now_us() >= run->warm_us)
+        hdr_record(&run->kept.events, taken_us);
+}
+
+const struct identity *run_identity(const struct run *run, const struct identities *identities,
+                                    uint64_t n)
+{
+    const struct scenario *s = run->lane->settings->scenario;
+    uint64_t computer = run->load->computer;
+
+    if (identities->count == 0 || run->load->auth == AUTH_NONE)
+        return NULL;
+    if (computer < s->computers && identities->count == s->computers * s->sessions)
+        return &identities->items[n % s->sessions * s->computers +
+                                  computer]; /* as identities_mint() lays them */
+    return &identities->items[n % identities->count];
 }
 
 /* ---- what is due ---- */
@@ -54,8 +87,9 @@ static uint64_t fire(struct run *run, struct pacer *pacer,
             return due_us;
         pacer_step(pacer);
         hdr_record(&run->lane->lateness, now - due_us);
-        if (pacer == &run->openings || run_is_warm(run, due_us))
-            run->now.started++;
+        run->now.started++;
+        if (pacer == &run->openings || due_us >= run->warm_us)
+            run->kept.started++;
         begin(run, number, due_us);
     }
     return UINT64_MAX;
@@ -110,8 +144,8 @@ static void tell_second(struct lane *lane)
 
         run->now.open = load_holds_sessions(run->load) ? run->held_count : run->busy_count;
         run->now.conns = run->pool != NULL ? pool_conn_count(run->pool) : run->busy_count;
-        results_add(settings->results, i, lane->second, &run->now);
-        run->now = (struct tally){ 0 };
+        results_add(settings->results, i, lane->second, &run->now, &run->kept);
+        run->now = run->kept = (struct tally){ 0 };
     }
     results_add_lateness(settings->results, &lane->lateness);
     lane->lateness = (struct hdr){ 0 };

@@ -194,7 +194,6 @@ static void add_fields(struct fields *fields, struct request *request)
 
 static void fly(struct request *request, struct http_client *client, unsigned connection)
 {
-    const struct identities *identities = request->identities;
     const struct endpoint *endpoint = request->run->endpoint;
     struct head head = {
         .method = request->method,
@@ -207,8 +206,8 @@ static void fly(struct request *request, struct http_client *client, unsigned co
     };
     bool end_now = !request->keep_open && request->body.len == 0 && request->protocol.len == 0;
 
-    if (request->identity == NULL && identities->count > 0 && request->auth != AUTH_NONE)
-        request->identity = &identities->items[connection % identities->count];
+    if (request->identity == NULL)
+        request->identity = run_identity(request->run, request->identities, connection);
     add_fields(&head.fields, request);
     if (!request->keep_open && !end_now && request->protocol.len == 0)
         head.content_length = (int64_t)request->body.len;

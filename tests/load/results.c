@@ -52,7 +52,8 @@ static void complete(struct second *second)
     second->parts = NULL;
 }
 
-void results_add(struct results *results, size_t load, size_t second, const struct tally *part)
+void results_add(struct results *results, size_t load, size_t second, const struct tally *part,
+                 const struct tally *kept)
 {
     struct second *at;
 
@@ -60,7 +61,7 @@ void results_add(struct results *results, size_t load, size_t second, const stru
         second = results->second_count - 1;
     at = &results->seconds[load][second];
     pthread_mutex_lock(&results->lock);
-    tally_merge(&results->totals[load], part);
+    tally_merge(&results->totals[load], kept);
     if (at->lanes < results->lane_count) {
         if (at->parts == NULL)
             at->parts = mem_zeroed(sizeof(*at->parts));

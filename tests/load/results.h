@@ -42,8 +42,9 @@ struct results {
 void results_init(struct results *results, const struct scenario *scenario, unsigned lane_count);
 void results_deinit(struct results *results);
 
-/* From a lane: its part of `second` of one load. */
-void results_add(struct results *results, size_t load, size_t second, const struct tally *part);
+/* From a lane: its part of `second` of one load, and what of it counts. */
+void results_add(struct results *results, size_t load, size_t second, const struct tally *part,
+                 const struct tally *kept);
 void results_add_lateness(struct results *results, const struct hdr *part);
 /* After the last lane: what the last second lacks is nothing. */
 void results_close(struct results *results);

@@ -9,7 +9,7 @@
 
 enum { MESSAGE_BYTES = 1 << 20, SKIPPING = 1000, STAMP_DIGITS = 16, LIFE_SPARE_MS = 60000 };
 
-uint64_t wall_us(void)
+static uint64_t wall_us(void)
 {
     struct timespec now;
 
@@ -43,6 +43,12 @@ static void stream_of(struct request *request, enum process_method method, int c
                                                  : SLICE("application/connect+json");
 }
 
+/* We write Connect's request in JSON, and one load speaks one language. */
+static enum message_codec codec_of(const struct load *load)
+{
+    return load->codec == CODEC_PROTO && load->kind != LOAD_ATTACH ? MESSAGE_PROTO : MESSAGE_JSON;
+}
+
 static struct slice life_text(struct run *run)
 {
     static _Thread_local char text[24];
@@ -60,6 +66,7 @@ void rpc_start(struct request *request, const char *const *command, struct slice
     struct slice args[COMMAND_MAX];
     struct start_request start = { .tag = tag, .has_stdin = true, .stdin_enabled = stdin_open };
     struct buf message = { 0 };
+    enum message_codec codec = codec_of(load);
 
     if (load->command[0] != NULL)
         command = load->command;
@@ -67,7 +74,7 @@ void rpc_start(struct request *request, const char *const *command, struct slice
     start.process.args = args;
     for (size_t i = 1; command[i] != NULL && i < COMMAND_MAX; i++)
         args[start.process.arg_count++] = slice_from_string(command[i]);
-    stream_of(request, METHOD_START, load->codec);
+    stream_of(request, METHOD_START, codec == MESSAGE_PROTO ? CODEC_PROTO : CODEC_JSON);
     request->timeout = life_text(request->run);
     start_request_encode(load->codec == CODEC_PROTO ? MESSAGE_PROTO : MESSAGE_JSON, &start,
                          &message);
@@ -186,8 +193,10 @@ enum outcome events_outcome(const struct events *events, enum outcome outcome)
 
 /* ---- time stamps ---- */
 
-void stamps_feed(struct stamps *stamps, struct slice bytes, struct hdr *delays, uint64_t now)
+void stamps_feed(struct stamps *stamps, struct slice bytes, struct run *run)
 {
+    uint64_t now = wall_us();
+
     for (size_t i = 0; i < bytes.len; i++) {
         char c = bytes.ptr[i];
 
@@ -199,7 +208,7 @@ void stamps_feed(struct stamps *stamps, struct slice bytes, struct hdr *delays, 
         } else if (stamps->at <= STAMP_DIGITS && c >= '0' && c <= '9') {
             stamps->value = stamps->value * 10 + (uint64_t)(c - '0');
             if (stamps->at++ == STAMP_DIGITS)
-                hdr_record(delays, now > stamps->value ? now - stamps->value : 0);
+                run_count_event(run, now > stamps->value ? now - stamps->value : 0);
         } else {
             const char *line_end = memchr(bytes.ptr + i, '\n', bytes.len - i);
 

@@ -42,8 +42,7 @@ struct stamps {
     uint64_t value;
     unsigned at; /* place in the line; SKIPPING: to the next line */
 };
-void stamps_feed(struct stamps *stamps, struct slice bytes, struct hdr *delays, uint64_t wall_us);
-uint64_t wall_us(void);
+void stamps_feed(struct stamps *stamps, struct slice bytes, struct run *run);
 
 /* What was sent and has not come back yet, oldest first. */
 enum { ECHO_RING = 1024 };

@@ -62,7 +62,8 @@ struct run {
     struct list flying;  /* requests on a connection */
     uint64_t busy_count; /* both */
     uint64_t held_count; /* sessions */
-    struct tally now;    /* of the current second */
+    struct tally now;    /* of the current second, warm-up included */
+    struct tally kept;   /* the part of it that counts */
     void *state;         /* the kind's */
     uint64_t state_count;
     bool is_finishing;
@@ -86,14 +87,16 @@ bool lane_start(struct lane *lane, unsigned index, struct settings *settings);
 uint64_t
 now_us(void); /* monotonic, not the loop's: between the callbacks of one turn time goes on */
 
-/* An arrival ended: counts it, unless it was due before the end of the warm-up; a good one's time goes to the latencies. */
+/* An arrival ended; a good one's time goes to the latencies. What was due in the warm-up is shown and does not count. */
 void run_count(struct run *run, uint64_t due_us, enum outcome outcome);
 /* The same for the opening (or the early end) of a session, which counts at any time. */
 void run_count_session(struct run *run, uint64_t due_us, enum outcome outcome);
-static inline bool run_is_warm(const struct run *run, uint64_t due_us)
-{
-    return due_us >= run->warm_us;
-}
+/* An event, `taken_us` after it was sent or due. */
+void run_count_event(struct run *run, uint64_t taken_us);
+
+/* The n-th of those that the load uses; NULL when there is none. */
+const struct identity *run_identity(const struct run *run, const struct identities *identities,
+                                    uint64_t n);
 
 /* ---- pool.c: connections that take requests ---- */
 

@@ -24,6 +24,8 @@ enum load_auth { AUTH_BEARER, AUTH_COOKIE, AUTH_NONE };
 
 enum { LOADS_MAX = 16, THRESHOLDS_MAX = 32, HEADERS_MAX = 8, COMMAND_MAX = 16 };
 
+#define LOAD_ANY_COMPUTER UINT64_MAX
+
 struct load {
     const char *name;
     int kind;
@@ -40,6 +42,7 @@ struct load {
     uint64_t for_ms;      /* 0: to the end of the run */
     uint64_t timeout_ms;
     uint64_t max_in_flight;
+    uint64_t computer; /* minted tokens: of this one alone; LOAD_ANY_COMPUTER */
     int identities;
     int input;
     int codec;
