@@ -158,8 +158,18 @@ const char *port_words(enum status status)
 {
     switch (status) {
     case STATUS_TOKEN_MISSING:
-        return "this port is private: open it by its access_url, or send the token as cookie "
-               "" PORT_COOKIE ", X-Access-Token or ?access_token=";
+        return "auth_required: this port is private; open it by its access_url, or send its token as "
+               "cookie " PORT_COOKIE ", X-Access-Token or ?access_token=";
+    case STATUS_TOKEN_EXPIRED:
+        return "auth_required: the token has expired";
+    case STATUS_TOKEN_REVOKED:
+        return "auth_required: the session was revoked";
+    case STATUS_TOKEN_COMPUTER:
+        return "machine_unauthorized: the token is for another computer";
+    case STATUS_TOKEN_PORT:
+        return "machine_unauthorized: the token is for another port";
+    case STATUS_TOKEN_KIND:
+        return "machine_unauthorized: the token's kind may not open this port";
     case STATUS_HOST_UNKNOWN:
         return "no port is published under this name";
     case STATUS_AGENT_LOST:
