@@ -76,8 +76,7 @@ void rpc_start(struct request *request, const char *const *command, struct slice
         args[start.process.arg_count++] = slice_from_string(command[i]);
     stream_of(request, METHOD_START, codec == MESSAGE_PROTO ? CODEC_PROTO : CODEC_JSON);
     request->timeout = life_text(request->run);
-    start_request_encode(load->codec == CODEC_PROTO ? MESSAGE_PROTO : MESSAGE_JSON, &start,
-                         &message);
+    start_request_encode(codec, &start, &message);
     envelope_append(&request->body, 0, buf_slice(&message));
     buf_deinit(&message);
 }
@@ -143,11 +142,7 @@ void rpc_kill(struct run *run, const struct identity *identity, uint32_t pid)
 void events_init(struct events *events, const struct load *load,
                  void (*on_event)(void *, const struct process_event *), void *owner)
 {
-    *events = (struct events){ .codec = load->codec == CODEC_PROTO && load->kind != LOAD_ATTACH
-                                            ? MESSAGE_PROTO
-                                            : MESSAGE_JSON,
-                               .on_event = on_event,
-                               .owner = owner };
+    *events = (struct events){ .codec = codec_of(load), .on_event = on_event, .owner = owner };
     envelope_reader_init(&events->reader, MESSAGE_BYTES);
 }
 
