@@ -37,6 +37,8 @@ struct records_options control_records_options(const struct config *config, stru
         .exec_audience = config->token.exec_audience,
         .access_audience = config->token.access_audience,
         .ports_domain = config->ports_domains.count > 0 ? config->ports_domains.items[0] : NULL,
+        .reserved_handles = config->ports_reserved.items,
+        .reserved_handle_count = config->ports_reserved.count,
         .connect_url = connect_url_of(config, url),
     };
 
@@ -145,6 +147,11 @@ void control_reload_failed(struct control *control)
 {
     control->facts.reload_failures++;
     control->facts.last_reload_failed = true;
+}
+
+void control_pressure(struct control *control, unsigned level)
+{
+    control->facts.memory_pressure = level;
 }
 
 void control_draining(struct control *control)

@@ -29,6 +29,7 @@ struct records_options control_records_options(const struct config *config, stru
 void control_reloaded(struct control *control, struct config *config);
 void control_reload_failed(struct control *control);
 void control_draining(struct control *control);
+void control_pressure(struct control *control, unsigned level); /* 0–3 */
 
 /* The listening socket, for the next generation; -1: there is none. */
 int control_fd(const struct control *control);

@@ -519,6 +519,7 @@ static void on_pressure(void *arg, enum pressure_level level)
 {
     struct gateway *g = arg;
 
+    control_pressure(g->control, level);
     for (size_t i = 0; i < g->thread_count; i++)
         worker_post_pressure(g->workers[i], level);
 }

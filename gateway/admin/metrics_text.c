@@ -466,6 +466,9 @@ static void print_process(const struct process_facts *facts, struct buf *into)
            (double)facts->started_wall_s);
     single(into, "workers", "gauge", "Worker threads.", (double)facts->worker_count);
     single(into, "draining", "gauge", "1 while the process drains.", facts->is_draining ? 1 : 0);
+    single(into, "memory_pressure_level", "gauge",
+           "0: none; 1, 2, 3: above 80, 90, 95 percent of the memory limit.",
+           (double)facts->memory_pressure);
     single(into, "config_last_reload_successful", "gauge",
            "0 when the last reload was refused and the old configuration stays.",
            facts->last_reload_failed ? 0 : 1);

@@ -33,6 +33,7 @@ struct process_facts {
     uint64_t reloads, reload_failures;
     bool last_reload_failed;
     bool is_draining;
+    unsigned memory_pressure; /* 0–3 */
 };
 
 /* From the files as they are now: call it when a configuration is taken. */

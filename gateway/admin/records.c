@@ -181,6 +181,18 @@ void records_add_time(struct buf *into, const char *name, int64_t wall_s)
     buf_printf(into, "\"%s\":\"%s\"", name, text);
 }
 
+const char *records_handle_wrong(const struct records_job *job, struct slice handle)
+{
+    const struct records_options *options = &job->records->options;
+    const char *wrong = handle_wrong(handle);
+
+    for (size_t i = 0; wrong == NULL && i < options->reserved_handle_count; i++) {
+        if (slice_equal(handle, slice_from_string(options->reserved_handles[i])))
+            wrong = "this name is reserved";
+    }
+    return wrong;
+}
+
 bool records_check(struct records_job *job, enum record_kind kind, struct slice id,
                    const struct record_field *fields, size_t count)
 {

@@ -18,9 +18,11 @@ struct records;
 struct records_options { /* texts are borrowed until they are set anew */
     const char *prefix;  /* of every key */
     const char *issuer, *exec_audience, *access_audience;
-    struct key_options signing_key; /* kid NULL: there is none, sessions cannot be made */
-    const char *ports_domain;       /* NULL: ports cannot be published */
-    const char *connect_url;        /* without final slash */
+    struct key_options signing_key;      /* kid NULL: there is none, sessions cannot be made */
+    const char *ports_domain;            /* NULL: ports cannot be published */
+    const char *connect_url;             /* without final slash */
+    const char *const *reserved_handles; /* beside those that are always reserved */
+    size_t reserved_handle_count;
 };
 
 /* Takes `store`; NULL when the routes do not come from Redis: then everything is refused with 409. */

@@ -68,7 +68,7 @@ static void take_away(struct records_job *job, const struct redis_reply *reply)
 
 static bool handle_is_good(struct records_job *job, struct slice handle)
 {
-    const char *wrong = handle.len > 0 ? handle_wrong(handle) : NULL;
+    const char *wrong = handle.len > 0 ? records_handle_wrong(job, handle) : NULL;
 
     if (wrong != NULL)
         records_fail(job, 400, "invalid_argument", "handle: %s", wrong);

@@ -70,6 +70,9 @@ void records_body_free(struct records_job *job);
 bool records_check(struct records_job *job, enum record_kind kind, struct slice id,
                    const struct record_field *fields, size_t count);
 
+/* handle_wrong(), and what the configuration reserves. */
+const char *records_handle_wrong(const struct records_job *job, struct slice handle);
+
 /* The operations. */
 void records_computer_put(struct records_job *job);
 void records_computer_get(struct records_job *job);

@@ -135,9 +135,9 @@ static void on_computer(struct records_job *job, const struct redis_reply *reply
         records_fail(job, 404, "not_found", "no such computer");
     else if (handle.len == 0)
         records_fail(job, 409, "failed_precondition", "the computer has no handle");
-    else if (handle_wrong(handle) != NULL)
+    else if (records_handle_wrong(job, handle) != NULL)
         records_fail(job, 409, "failed_precondition", "the computer's handle: %s",
-                     handle_wrong(handle));
+                     records_handle_wrong(job, handle));
     else if (!port_hostname(p->label, handle, slice_from_string(job->records->options.ports_domain),
                             &name))
         records_fail(job, 400, "invalid_argument",
