@@ -100,8 +100,8 @@ void port_call_find(struct call *call)
     if (status != STATUS_AGAIN)
         host_settled(call, status, status == STATUS_OK ? record : NULL);
     else
-        port->lookup = route_lookup_start(call->proxy->routes, RECORD_HOST, port->host,
-                                          on_host_found, call);
+        port->lookup =
+            route_lookup_start(call->proxy->routes, RECORD_HOST, port->host, on_host_found, call);
 }
 
 /* ---- who may ---- */
@@ -185,9 +185,9 @@ static bool is_opening_link(const struct call *call, const struct port_token *to
 static void judge_token(struct call *call, struct port_token *token, struct choice *choice)
 {
     struct principal *principal = NULL;
-    enum status status = conn_memo_verify(call->memo, call->proxy->tokens,
-                                          loop_clock(call->proxy->loop), token->text,
-                                          TOKEN_USE_ACCESS, &principal);
+    enum status status =
+        conn_memo_verify(call->memo, call->proxy->tokens, loop_clock(call->proxy->loop),
+                         token->text, TOKEN_USE_ACCESS, &principal);
 
     token->is_ours = is_signed_by_us(status);
     if (status == STATUS_OK)
@@ -238,8 +238,8 @@ static enum status authorize_private(struct call *call, const struct choice *cho
         call->port->redeemed = choice->token;
     if (choice->is_explicit || (!request->changes_things && !request->is_websocket))
         return STATUS_OK;
-    return port_origin_is_own(&client->request.fields, call->port->authority,
-                              client_is_on_tls(call), &client->arena)
+    return port_origin_is_own(&client->request, call->port->authority, client_is_on_tls(call),
+                              &client->arena)
                ? STATUS_OK
                : STATUS_ORIGIN_FOREIGN;
 }
@@ -328,11 +328,10 @@ bool port_call_send_login(struct call *call, const struct reply *reply)
         return false;
     struct slice target =
         port_request_target(&call->port->request, client->request.target, true, arena);
-    struct slice back = port_query_encode(arena_printf(arena, "%.*s://%.*s%.*s",
-                                                       SLICE_ARGS(port_pass_scheme(call)),
-                                                       SLICE_ARGS(call->port->authority),
-                                                       SLICE_ARGS(target)),
-                                          arena);
+    struct slice back =
+        port_query_encode(arena_printf(arena, "%.*s://%.*s%.*s", SLICE_ARGS(port_pass_scheme(call)),
+                                       SLICE_ARGS(call->port->authority), SLICE_ARGS(target)),
+                          arena);
     reply_begin_head(client, reply, 302, &head);
     reply_add_error_fields(client, reply, &head);
     fields_add(&head.fields, arena, FIELD_LOCATION,

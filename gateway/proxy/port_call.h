@@ -15,16 +15,16 @@
 struct port_call {
     struct call *call;
     struct port_request request;
-    enum status parsed;        /* of port_request_parse() */
-    struct slice authority;    /* normalised: the one value that decides and is forwarded */
-    struct slice host;         /* the same without port */
-    struct record *record;     /* host:{…}; NULL until it is found */
+    enum status parsed;     /* of port_request_parse() */
+    struct slice authority; /* normalised: the one value that decides and is forwarded */
+    struct slice host;      /* the same without port */
+    struct record *record;  /* host:{…}; NULL until it is found */
     struct route_lookup *lookup;
     struct record_watch watch;
     const struct port_token *redeemed; /* to become a cookie; NULL: none */
-    bool is_grpc_answer;       /* the app's: ends with trailers even when it is cut */
-    bool is_tunnel;            /* the app has switched to WebSocket */
-    bool was_reused;           /* the connection to the app had carried a request before */
+    bool is_grpc_answer;               /* the app's: ends with trailers even when it is cut */
+    bool is_tunnel;                    /* the app has switched to WebSocket */
+    bool was_reused;                   /* the connection to the app had carried a request before */
     char websocket_key[WEBSOCKET_KEY_BYTES]; /* ours, toward the app, for an extended CONNECT */
 };
 

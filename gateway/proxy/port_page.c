@@ -10,7 +10,8 @@ struct page_row {
 static const struct page_row row_sign_in = {
     "Sign in to open this",
     "This port of the computer is private, and your browser has not shown that it may open it.",
-    "Open it from your dashboard, or by the link that you were given: links are valid for a limited "
+    "Open it from your dashboard, or by the link that you were given: links are valid for a "
+    "limited "
     "time.",
 };
 static const struct page_row row_expired = {
@@ -35,7 +36,8 @@ static const struct page_row row_unknown = {
 };
 static const struct page_row row_stopped = {
     "The computer is not running",
-    "The app lives on a computer that is stopped or still starting; neither the app nor the gateway "
+    "The app lives on a computer that is stopped or still starting; neither the app nor the "
+    "gateway "
     "is broken.",
     "Start the computer, then load this page again.",
 };
@@ -52,7 +54,8 @@ static const struct page_row row_app_failed = {
 };
 static const struct page_row row_app_wrong = {
     "The app's answer makes no sense",
-    "The app on the computer answered with something that is not valid HTTP, or not what was asked.",
+    "The app on the computer answered with something that is not valid HTTP, or not what was "
+    "asked.",
     "Check that the published port speaks the protocol that it is published with.",
 };
 static const struct page_row row_app_slow = {
@@ -158,7 +161,8 @@ const char *port_words(enum status status)
 {
     switch (status) {
     case STATUS_TOKEN_MISSING:
-        return "auth_required: this port is private; open it by its access_url, or send its token as "
+        return "auth_required: this port is private; open it by its access_url, or send its token "
+               "as "
                "cookie " PORT_COOKIE ", X-Access-Token or ?access_token=";
     case STATUS_TOKEN_EXPIRED:
         return "auth_required: the token has expired";

@@ -303,8 +303,8 @@ static bool split_url(struct slice url, struct slice *out_scheme, struct slice *
 /* Compared as the URL's scheme reads them, so that a port that is its default may be said or not. */
 static bool same_authority(struct slice a, struct slice b, struct slice scheme, struct arena *arena)
 {
-    struct slice own, given, known = slice_equal_nocase(scheme, SLICE("https")) ? SLICE("https")
-                                                                                 : SLICE("http");
+    struct slice own, given,
+        known = slice_equal_nocase(scheme, SLICE("https")) ? SLICE("https") : SLICE("http");
 
     return authority_normalize(a, known, arena, &own) == STATUS_OK &&
            authority_normalize(b, known, arena, &given) == STATUS_OK && slice_equal(own, given);
@@ -328,14 +328,15 @@ static bool is_from_a_browser(const struct fields *fields)
     return false;
 }
 
-bool port_origin_is_own(const struct fields *fields, struct slice authority, bool is_tls,
+bool port_origin_is_own(const struct head *request, struct slice authority, bool is_tls,
                         struct arena *arena)
 {
+    const struct fields *fields = &request->fields;
     const struct field *origin = fields_find(fields, FIELD_ORIGIN);
     struct slice rest;
 
     if (origin == NULL)
-        return !is_from_a_browser(fields);
+        return request->protocol.len == 0 && !is_from_a_browser(fields);
     if (fields_count_of(fields, FIELD_ORIGIN) > 1 ||
         (is_tls && !slice_starts_with_nocase(origin->value, SLICE("https:"))))
         return false;

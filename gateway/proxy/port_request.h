@@ -47,7 +47,8 @@ struct port_request {
     bool is_websocket;
     bool changes_things; /* not GET, HEAD, OPTIONS, TRACE */
     bool expects_continue;
-    struct slice only_subprotocol; /* ours, when the client offered no other; empty: it did, or none */
+    struct slice
+        only_subprotocol; /* ours, when the client offered no other; empty: it did, or none */
 };
 
 /* Fills everything that can be told, also when it fails. Errors: TOKEN_DUPLICATE. */
@@ -68,10 +69,11 @@ bool port_sets_our_cookie(struct slice set_cookie);
 struct slice port_subprotocols_without_ours(struct slice list, struct arena *arena);
 
 /* May a request that is known by its cookie alone do what it asks for? Whoever is not asked for by a
- * page of this very host is not, since the browser adds the cookie by itself. A request with neither
- * Origin nor any other field that browsers send along was made by a program, which is not tricked
- * into it. `authority`: normalised; `is_tls`: the client speaks TLS (to us or to a trusted proxy). */
-bool port_origin_is_own(const struct fields *fields, struct slice authority, bool is_tls,
+ * page of this very host is not, since the browser adds the cookie by itself. Browsers always say
+ * where a WebSocket or an unsafe method comes from; so without Origin no WebSocket passes, and another
+ * request only when no other field of a browser is there: a program that sends the cookie as its
+ * token. `authority`: normalised; `is_tls`: the client speaks TLS (to us or to a trusted proxy). */
+bool port_origin_is_own(const struct head *request, struct slice authority, bool is_tls,
                         struct arena *arena);
 
 /* Does an absolute URL (Origin, Referer, Location) have this host and port? Gives what follows the

@@ -43,7 +43,8 @@ static struct slice url_value(const struct port_names *names, struct slice url, 
 
     if (is_preserved(names) || !port_url_is_of(url, names->authority, arena, &rest))
         return url;
-    struct slice scheme = is_localhost(names) ? SLICE("http") : slice_first(url, slice_find(url, ':'));
+    struct slice scheme =
+        is_localhost(names) ? SLICE("http") : slice_first(url, slice_find(url, ':'));
     return join(arena, scheme, port_host_value(names, arena), rest);
 }
 
