@@ -57,10 +57,13 @@ static void add_field(struct h2_nv_list *list, const struct field *field, unsign
 
 void h2_nv_request(struct h2_nv_list *list, struct arena *arena, const struct head *head)
 {
-    bool is_tunnel = slice_equal(head->method, SLICE("CONNECT")) && head->protocol.len == 0;
+    bool is_connect = slice_equal(head->method, SLICE("CONNECT"));
+    bool is_tunnel = is_connect && head->protocol.len == 0;
 
     list_init_for(list, arena, head->fields.count);
     add(list, SLICE(":method"), head->method, BORROWED);
+    if (is_connect && !is_tunnel) /* RFC 8441: the load tester's WebSockets */
+        add(list, SLICE(":protocol"), head->protocol, BORROWED);
     if (!is_tunnel) {
         add(list, SLICE(":scheme"), head->scheme, BORROWED);
         add(list, SLICE(":path"), head->target, BORROWED);
