@@ -277,19 +277,25 @@ bool report_write_html(const char *file, const struct results *results,
 
 /* ---- the terminal ---- */
 
-static void print_load_second(const struct load *load, const struct second *s)
+/* With many loads the line keeps to the rate and the tail. */
+static void print_load_second(const struct load *load, const struct second *s, bool is_short)
 {
-    printf("  %s %llu/s", load->name, (unsigned long long)s->done);
+    if (is_short && s->started + s->done + s->errors + s->events == 0)
+        return;
+    printf("  %s %llu/s", load->name,
+           (unsigned long long)(is_short && s->events > s->done ? s->events : s->done));
     if (load_holds_sessions(load))
         printf(" open %llu", (unsigned long long)s->open);
-    if (s->latencies > 0)
+    if (is_short)
+        printf(" p99 %.1f", (s->events > s->done ? s->event_p99_us : s->p99_us) / 1e3);
+    else if (s->latencies > 0)
         printf(" p50 %.2f p99 %.2f", s->p50_us / 1e3, s->p99_us / 1e3);
-    if (s->events > 0)
+    if (s->events > 0 && !is_short)
         printf(" events %llu/s p50 %.2f p99 %.2f", (unsigned long long)s->events,
                s->event_p50_us / 1e3, s->event_p99_us / 1e3);
     if (s->errors > 0)
         printf(" ERRORS %llu", (unsigned long long)s->errors);
-    fputs("  |", stdout);
+    fputs(" |", stdout);
 }
 
 void report_progress(const struct results *results, size_t second, bool is_terminal)
@@ -298,7 +304,8 @@ void report_progress(const struct results *results, size_t second, bool is_termi
 
     printf("%s%4zus", is_terminal ? "\r\033[K" : "", second + 1);
     for (size_t i = 0; i < results->scenario->load_count; i++)
-        print_load_second(&results->scenario->loads[i], &results->seconds[i][second]);
+        print_load_second(&results->scenario->loads[i], &results->seconds[i][second],
+                          results->scenario->load_count > 2);
     if (f->known)
         printf("  gateway %.2f cores %.0f MiB", f->cores, f->rss_mib);
     printf("  client %.2f cores\n", f->client_cores);

@@ -91,7 +91,9 @@ void results_close(struct results *results)
             if (results->seconds[i][s].parts == NULL)
                 continue;
             complete(&results->seconds[i][s]);
-            count = s + 1 > count ? s + 1 : count;
+            /* a part of a second after the end would look like a fall */
+            if (s * 1000 < results->scenario->duration_ms && s + 1 > count)
+                count = s + 1;
         }
     }
     results->complete_count = count;
