@@ -1,0 +1,76 @@
+// conf/monitoring: the rules are valid and each fires in its test, the runbook has an entry for each, and rules and dashboard ask for
+// metrics that the gateway has.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Rig, root, freePort, until } from '../../support/harness.mjs';
+import { Admin } from '../../support/admin.mjs';
+
+const rig = new Rig();
+const folder = join(root, 'conf/monitoring');
+const file = (name) => readFileSync(join(folder, name), 'utf8');
+const alerts = [...file('alerts.yml').matchAll(/^\s+- alert: (\w+)$/gm)].map((match) => match[1]);
+const SECRET = 'a secret of the test';
+let redis, agent, gateway, admin, port;
+
+before(async () => {
+    redis = await rig.startRedis();
+    agent = await rig.startAgent();
+    rig.putRoutes(redis, agent);
+    port = await freePort();
+    gateway = await rig.startGateway({ redis, certificate: rig.certificate(), config: { admin: { address: `127.0.0.1:${port}`, secret_file: rig.write('admin.secret', SECRET) } } });
+    admin = new Admin({ port, secret: SECRET });
+});
+after(() => rig.stop());
+
+const promtool = (...words) => spawnSync('promtool', words, { cwd: folder, encoding: 'utf8' });
+
+test('the rules are valid, and each alert fires on its trouble alone', () => {
+    const check = promtool('check', 'rules', 'alerts.yml');
+    assert.equal(check.status, 0, check.stdout + check.stderr);
+    const run = promtool('test', 'rules', 'alerts_test.yml');
+    assert.equal(run.status, 0, run.stdout + run.stderr);
+    for (const name of alerts) {
+        assert.ok(file('alerts_test.yml').includes(`${name} fires`), `${name} has a test that makes it fire`);
+        assert.ok(file('alerts_test.yml').includes(`${name} is quiet`), `${name} has a test that leaves it quiet`);
+    }
+});
+
+test('each alert has its entry in the runbook', () => {
+    const runbook = readFileSync(join(root, 'docs/operations.md'), 'utf8');
+    for (const name of alerts) {
+        assert.match(runbook, new RegExp(`^### ${name}\\n\\S`, 'm'), name);
+        assert.ok(file('alerts.yml').includes(`docs/operations.md#${name.toLowerCase()}"`), name);
+    }
+});
+
+test('rules and dashboard ask for metrics that there are', async () => {
+    const { text } = await admin.call('GET', '/metrics');
+    const families = new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map((match) => match[1]));
+    const dashboard = JSON.parse(file('grafana-dashboard.json'));
+    const asked = `${file('alerts.yml')}\n${JSON.stringify(dashboard)}`;
+    for (const [name] of asked.matchAll(/exec_gateway_[a-z_]+/g))
+        assert.ok(families.has(name) || families.has(name.replace(/_(bucket|sum|count)$/, '')), name);
+    assert.ok(dashboard.panels.filter((panel) => panel.type !== 'row').every((panel) => panel.targets.length > 0));
+});
+
+test('Prometheus itself scrapes it with the secret, and evaluates the rules', async () => {
+    const web = await freePort();
+    const config = rig.path('prometheus.yml');
+    writeFileSync(config, file('prometheus.yml').replace('/etc/exec-gateway/admin.secret', rig.path('admin.secret')).replace('127.0.0.1:9145', `127.0.0.1:${port}`)
+        .replaceAll('15s', '1s').replace('alerts.yml', join(folder, 'alerts.yml')));
+    const check = promtool('check', 'config', config);
+    assert.equal(check.status, 0, check.stdout + check.stderr);
+    const prometheus = rig.start('prometheus', 'prometheus', [`--config.file=${config}`, `--storage.tsdb.path=${rig.path('tsdb')}`, `--web.listen-address=127.0.0.1:${web}`]);
+    const query = async (text) => {
+        const response = await fetch(`http://127.0.0.1:${web}/api/v1/query?query=${encodeURIComponent(text)}`).catch(() => null);
+        return response?.ok ? (await response.json()).data?.result ?? [] : [];
+    };
+    await until(async () => (await query('up{job="exec-gateway"} == 1')).length === 1, 'Prometheus scrapes', 60000);
+    await until(async () => (await query('exec_gateway_redis_links_up == exec_gateway_workers')).length === 1, 'the metrics are there', 30000);
+    const rules = (await (await fetch(`http://127.0.0.1:${web}/api/v1/rules`)).json()).data.groups[0].rules;
+    assert.equal(rules.length, alerts.length);
+    await prometheus.stop();
+});
