@@ -105,6 +105,41 @@ static void count_block(struct h2_session *session, const nghttp2_frame_hd *hd)
          "header_block");
 }
 
+/* A stream of the peer's broke the protocol and nghttp2 will reset it. Counted now: one read may hold
+ * hundreds of such requests, and their RST_STREAMs leave at the end of the turn. */
+static void count_glitch(struct h2_session *session, int32_t stream_id)
+{
+    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->ng, stream_id);
+
+    if (stream == NULL || stream->is_glitch || stream->base.is_dead)
+        return;
+    stream->is_glitch = true;
+    h2_session_glitch(session);
+}
+
+/* nghttp2 says nothing when it drops DATA behind the promised end. Padding may hide some of it until
+ * the reset leaves. */
+static void check_promised_length(struct h2_session *session, const nghttp2_frame_hd *hd)
+{
+    const struct h2_stream *stream =
+        nghttp2_session_get_stream_user_data(session->ng, hd->stream_id);
+
+    if (stream == NULL || !session->role->is_server || (hd->flags & NGHTTP2_FLAG_PADDED) != 0 ||
+        stream->base.request.content_length < 0)
+        return;
+    if (stream->body_bytes + hd->length > (uint64_t)stream->base.request.content_length)
+        count_glitch(session, hd->stream_id);
+}
+
+static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *user)
+{
+    (void)ng;
+    (void)error;
+    if (frame->hd.stream_id != 0)
+        count_glitch(user, frame->hd.stream_id);
+    return 0;
+}
+
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2_session *session = user;
@@ -118,6 +153,9 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
         count_block(session, hd);
+        return 0;
+    case NGHTTP2_DATA:
+        check_promised_length(session, hd);
         return 0;
     case NGHTTP2_PRIORITY:
         return calm(session, h2_flood_priority(flood, limits), "priority");
@@ -255,6 +293,7 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t stream_id,
         nghttp2_session_consume_stream(ng, stream_id, count);
         return 0;
     }
+    stream->body_bytes += count;
     stream->unconsumed_bytes += count;
     stream->base.events->on_body(&stream->base, slice_of(bytes, count));
     return session->is_finished ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -281,6 +320,7 @@ void h2_input_callbacks(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);

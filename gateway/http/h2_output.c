@@ -133,7 +133,7 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
         break;
     case NGHTTP2_RST_STREAM: /* one that the peer made us send is a glitch: MadeYouReset */
         if (is_blamed_on_peer(frame->rst_stream.error_code) &&
-            (stream == NULL || !stream->we_reset))
+            (stream == NULL || (!stream->we_reset && !stream->is_glitch)))
             h2_session_glitch(session);
         break;
     case NGHTTP2_GOAWAY:

@@ -36,6 +36,7 @@ struct h2_stream {
     size_t field_bytes;
     uint32_t field_count;
     uint32_t crumb_count;
+    uint64_t body_bytes;     /* received */
     uint64_t opened_ms;
     uint64_t stuck_since_ms; /* `out` holds bytes and none left since; 0: nothing waits */
     uint64_t head_offset;    /* client: where in the output its HEADERS began */
@@ -50,6 +51,7 @@ struct h2_stream {
     bool end_framed : 1;  /* our END_STREAM did */
     bool we_reset : 1;    /* the RST_STREAM is not the peer's fault */
     bool peer_reset : 1;
+    bool is_glitch : 1;     /* counted when it happened: not again when the RST_STREAM leaves */
     bool head_received : 1; /* the final head; fields that follow are trailers */
     char inline_memory[];
 };
