@@ -23,9 +23,10 @@
 enum { DEV_TTL_S = 24 * 3600, AGENT_START_MS = 10000 };
 
 static const char help[] = "exec-gateway dev [--listen HOST:PORT] [--tls] [--agent HOST:PORT] "
-                           "[--agent-protocol h2c|http1] [--workers N]\n\n"
+                           "[--agent-protocol h2c|http1] [--workers N] [--port PORT]\n\n"
                            "Starts the guest agent (or uses the one at --agent), makes a session, "
-                           "serves. Port 0 takes a free one.\n"
+                           "publishes --port (3000) of the computer, serves. Port 0 of --listen "
+                           "takes a free one.\n"
                            "The first line on standard output is the session's JSON.";
 
 struct dev {
@@ -33,12 +34,13 @@ struct dev {
     const char *agent; /* given, or what our own agent printed */
     const char *agent_protocol;
     uint64_t workers;
+    uint64_t port; /* of the computer, published */
     bool tls;
     bool wants_help;
     char folder[256]; /* of key and certificate; removed at the end */
     char agent_line[ADDRESS_TEXT_BYTES];
     pid_t agent_pid;
-    struct buf token;
+    struct buf token, access_token;
 };
 
 static const struct option options[] = {
@@ -46,6 +48,7 @@ static const struct option options[] = {
     { "agent", required_argument, NULL, 'a' },
     { "agent-protocol", required_argument, NULL, 'p' },
     { "workers", required_argument, NULL, 'w' },
+    { "port", required_argument, NULL, 'P' },
     { "tls", no_argument, NULL, 't' },
     { "help", no_argument, NULL, 'h' },
     { 0 },
@@ -84,6 +87,12 @@ static int parse(int argc, char **argv, struct dev *dev)
             break;
         case 'p':
             dev->agent_protocol = optarg;
+            break;
+        case 'P':
+            if (!slice_to_u64(slice_from_string(optarg), &dev->port) || dev->port < 1 ||
+                dev->port > UINT16_MAX)
+                return cli_usage("dev: --port: expected a port from 1 to 65535, got \"%s\"",
+                                 optarg);
             break;
         case 't':
             dev->tls = true;
@@ -220,6 +229,38 @@ static enum status put_record(struct route_table *table, enum record_kind kind, 
     return status;
 }
 
+/* The same port twice: for everybody, and for who has a token. */
+static enum status publish_port(struct config *config, const struct dev *dev)
+{
+    char number[8], private_name[64];
+    bool has_tunnels = strcmp(dev->agent_protocol, "h2c") == 0;
+    const struct record_field session[] = {
+        { SLICE("kind"), SLICE("browser") },
+        { SLICE("computer"), SLICE("cmp_dev") },
+        { SLICE("user"), SLICE("usr_dev") },
+    };
+    struct record_field host[] = {
+        { SLICE("computer"), SLICE("cmp_dev") },
+        { SLICE("port"), slice_from_string(number) },
+        { SLICE("protocol"), SLICE("auto") },
+        { SLICE("via"), has_tunnels ? SLICE("agent") : SLICE("direct") },
+        { SLICE("host_header"), SLICE("localhost") }, /* dev servers refuse other names */
+        { SLICE("visibility"), SLICE("session") },
+    };
+
+    snprintf(number, sizeof(number), "%u", (unsigned)dev->port);
+    host[1].value = slice_from_string(number);
+    snprintf(private_name, sizeof(private_name), "%s--dev.localhost", number);
+    enum status status = put_record(config->table, RECORD_SESSION, "ses_dev_web", session, 3);
+
+    if (status == STATUS_OK)
+        status = put_record(config->table, RECORD_HOST, private_name, host, 6);
+    host[5].value = SLICE("public");
+    if (status == STATUS_OK)
+        status = put_record(config->table, RECORD_HOST, "public--dev.localhost", host, 6);
+    return status;
+}
+
 static enum status fill_routes(struct config *config, const struct dev *dev)
 {
     const struct record_field computer[] = {
@@ -241,7 +282,7 @@ static enum status fill_routes(struct config *config, const struct dev *dev)
     status = put_record(config->table, RECORD_COMPUTER, "cmp_dev", computer, 5);
     if (status == STATUS_OK)
         status = put_record(config->table, RECORD_SESSION, "ses_dev", session, 3);
-    return status;
+    return status == STATUS_OK ? publish_port(config, dev) : status;
 }
 
 /* A signing key and, with --tls, a certificate: both P-256, written by the same function. */
@@ -281,7 +322,7 @@ static void remove_secrets(const struct dev *dev)
     (void)rmdir(dev->folder);
 }
 
-static enum status mint(struct dev *dev, const struct config_key *key)
+static enum status mint(const struct config_key *key, bool is_exec, struct buf *into)
 {
     static const char *const capabilities[] = { "process", NULL };
     struct buf words = { 0 };
@@ -289,16 +330,16 @@ static enum status mint(struct dev *dev, const struct config_key *key)
     struct key_options key_options = { key->kid, (enum token_algorithm)key->algorithm, key->file };
     struct token_claims claims = {
         .issuer = "exec-gateway-dev",
-        .audience = "exec",
-        .session_id = "ses_dev",
+        .audience = is_exec ? "exec" : "access",
+        .session_id = is_exec ? "ses_dev" : "ses_dev_web",
         .computer_id = "cmp_dev",
         .user_id = "usr_dev",
-        .kind = "exec",
-        .capabilities = capabilities,
+        .kind = is_exec ? "exec" : "browser",
+        .capabilities = is_exec ? capabilities : capabilities + 1,
         .issued_wall_s = now_s,
         .expires_wall_s = now_s + DEV_TTL_S,
     };
-    enum status status = token_mint(&claims, &key_options, &words, &dev->token);
+    enum status status = token_mint(&claims, &key_options, &words, into);
 
     if (status != STATUS_OK)
         fprintf(stderr, "exec-gateway: dev: %s\n", buf_text(&words));
@@ -309,6 +350,7 @@ static enum status mint(struct dev *dev, const struct config_key *key)
 static void fill_config(struct config *config, struct dev *dev)
 {
     static const char *all_hosts[] = { "*" };
+    static const char *port_domains[] = { "localhost" };
     static const char *const loopback[] = { "127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12",
                                             "192.168.0.0/16" };
     struct config_listener *listener = arena_alloc(&config->arena, sizeof(*listener));
@@ -320,6 +362,7 @@ static void fill_config(struct config *config, struct dev *dev)
     config->workers = dev->workers;
     config->token.issuer = "exec-gateway-dev";
     config->exec_hosts = (struct config_texts){ all_hosts, 1 };
+    config->ports_domains = (struct config_texts){ port_domains, 1 };
     config->access_log = "stderr";
     config->drain_ms = 5000;
     config->upstream_allow.count = sizeof(loopback) / sizeof(loopback[0]);
@@ -348,7 +391,9 @@ static enum status build_config(struct dev *dev, struct config *config)
     config->keys = key;
     config->key_count = 1;
     if (status == STATUS_OK)
-        status = mint(dev, key);
+        status = mint(key, true, &dev->token);
+    if (status == STATUS_OK)
+        status = mint(key, false, &dev->access_token);
     if (status == STATUS_OK)
         status = fill_routes(config, dev);
     if (status == STATUS_OK) {
@@ -364,6 +409,26 @@ static enum status build_config(struct dev *dev, struct config *config)
 
 /* ---- what people and programs read ---- */
 
+static void print_ports(struct dev *dev, const char *scheme, unsigned listen_port)
+{
+    const char *token = buf_text(&dev->access_token);
+    unsigned port = (unsigned)dev->port;
+
+    printf("\"ports\":[{\"port\":%u,\"visibility\":\"public\",\"url\":"
+           "\"%s://public--dev.localhost:%u/\"},{\"port\":%u,\"visibility\":\"session\",\"url\":"
+           "\"%s://%u--dev.localhost:%u/\",\"access_url\":"
+           "\"%s://%u--dev.localhost:%u/?access_token=%s\"}]}\n",
+           port, scheme, listen_port, port, scheme, port, listen_port, scheme, port, listen_port,
+           token);
+    fprintf(
+        stderr,
+        "\nexec-gateway dev: port %u of the computer is published twice; start something there, "
+        "such as python3 -m http.server %u --bind 127.0.0.1\n\n"
+        "for everybody:    %s://public--dev.localhost:%u/\n"
+        "with this link:   %s://%u--dev.localhost:%u/?access_token=%s\n",
+        port, port, scheme, listen_port, scheme, port, listen_port, token);
+}
+
 static void print_session(struct dev *dev, const struct address *address)
 {
     char where[ADDRESS_TEXT_BYTES];
@@ -375,8 +440,9 @@ static void print_session(struct dev *dev, const struct address *address)
            "\"connect_url\":\"%s://%s\",\"connect_token\":\"%s\","
            "\"transport\":{\"protocol\":\"connectrpc\",\"service\":\"process.Process\",\"base_"
            "path\":\"/process.Process/\","
-           "\"capabilities\":[\"process\"]},\"access_url\":\"%s://%s/?access_token=%s\"}}\n",
+           "\"capabilities\":[\"process\"]},\"access_url\":\"%s://%s/?access_token=%s\"},",
            scheme, where, token, scheme, where, token);
+    print_ports(dev, scheme, address_port(address));
     fflush(stdout);
     fprintf(stderr,
             "\nexec-gateway dev: computer cmp_dev runs on agent %s. Try:\n\n"
@@ -406,7 +472,7 @@ static int run(struct dev *dev)
 
 int cli_dev(int argc, char **argv)
 {
-    struct dev dev = { .listen = "127.0.0.1:8080", .agent_protocol = "h2c" };
+    struct dev dev = { .listen = "127.0.0.1:8080", .agent_protocol = "h2c", .port = 3000 };
     int code = parse(argc, argv, &dev);
 
     if (code != EXIT_DONE)
@@ -420,5 +486,6 @@ int cli_dev(int argc, char **argv)
     stop_agent(&dev);
     remove_secrets(&dev);
     buf_deinit(&dev.token);
+    buf_deinit(&dev.access_token);
     return code;
 }
