@@ -10,6 +10,7 @@
 
 struct arena_block {
     struct arena_block *next;
+    size_t size_bytes; /* of all, for mem_give() */
     max_align_t memory[];
 };
 
@@ -25,7 +26,7 @@ void arena_deinit(struct arena *arena)
     while (arena->blocks != NULL) {
         struct arena_block *block = arena->blocks;
         arena->blocks = block->next;
-        mem_free(block);
+        mem_give(block, block->size_bytes);
     }
     *arena = (struct arena){ 0 };
 }
@@ -33,8 +34,9 @@ void arena_deinit(struct arena *arena)
 static void add_block(struct arena *arena, size_t at_least_bytes)
 {
     size_t size = at_least_bytes > ARENA_BLOCK_BYTES ? at_least_bytes : ARENA_BLOCK_BYTES;
-    struct arena_block *block = mem_alloc(sizeof(*block) + size);
+    struct arena_block *block = mem_take(sizeof(*block) + size);
 
+    block->size_bytes = sizeof(*block) + size;
     block->next = arena->blocks;
     arena->blocks = block;
     arena->next = (char *)block->memory;

@@ -6,15 +6,22 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-enum { BUF_SMALLEST_BYTES = 256 };
+enum {
+    BUF_SMALLEST_BYTES = 256,
+    BUF_TEXT_BYTES = 2048,
+    BUF_BODY_BYTES = 16 * 1024,
+    BUF_WINDOW_BYTES = 64 * 1024,
+};
+
+static const uint64_t each_byte = 0x0101010101010101u;
 
 void buf_deinit(struct buf *buf)
 {
-    mem_free(buf->memory);
+    mem_give(buf->memory, buf->capacity);
     *buf = (struct buf){ 0 };
 }
 
-static void make_room(struct buf *buf, size_t size_bytes)
+void buf_grow(struct buf *buf, size_t size_bytes)
 {
     size_t capacity = buf->capacity > 0 ? buf->capacity : BUF_SMALLEST_BYTES;
 
@@ -25,22 +32,19 @@ static void make_room(struct buf *buf, size_t size_bytes)
         buf->start = 0;
         return;
     }
+    /* Small texts double; a body goes in two steps to the size of a window instead of copying itself
+     * at each doubling. */
     while (capacity < buf->len + size_bytes)
-        capacity *= 2;
-    char *memory = mem_alloc(capacity);
+        capacity = capacity == BUF_BODY_BYTES                                ? BUF_WINDOW_BYTES
+                   : capacity >= BUF_TEXT_BYTES && capacity < BUF_BODY_BYTES ? BUF_BODY_BYTES
+                                                                             : capacity * 2;
+    char *memory = mem_take(capacity);
     if (buf->memory != NULL && buf->len > 0)
         memcpy(memory, buf->memory + buf->start, buf->len);
-    mem_free(buf->memory);
+    mem_give(buf->memory, buf->capacity);
     buf->memory = memory;
     buf->capacity = capacity;
     buf->start = 0;
-}
-
-char *buf_reserve(struct buf *buf, size_t size_bytes)
-{
-    if (buf->capacity - buf->start - buf->len < size_bytes || buf->memory == NULL)
-        make_room(buf, size_bytes);
-    return buf->memory + buf->start + buf->len;
 }
 
 void buf_commit(struct buf *buf, size_t size_bytes)
@@ -49,18 +53,17 @@ void buf_commit(struct buf *buf, size_t size_bytes)
     buf->len += size_bytes;
 }
 
-void buf_append(struct buf *buf, struct slice bytes)
+void buf_append_u64(struct buf *buf, uint64_t number)
 {
-    if (bytes.len == 0)
-        return;
-    memcpy(buf_reserve(buf, bytes.len), bytes.ptr, bytes.len);
-    buf->len += bytes.len;
-}
+    enum { DIGITS_MAX = 20 };
+    char digits[DIGITS_MAX];
+    size_t at = DIGITS_MAX;
 
-void buf_append_byte(struct buf *buf, char byte)
-{
-    *buf_reserve(buf, 1) = byte;
-    buf->len += 1;
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buf_append(buf, slice_of(digits + at, DIGITS_MAX - at));
 }
 
 void buf_printf(struct buf *buf, const char *format, ...)
@@ -109,14 +112,43 @@ static void append_escaped(struct buf *buf, unsigned char c)
     }
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* A high bit in each byte of `word` that is zero; above the first such byte it may be wrong. */
+static uint64_t zero_bytes(uint64_t word)
+{
+    return (word - each_byte) & ~word & (each_byte * 0x80);
+}
+
+/* How many bytes at the head of `text` need no escape; eight at a time, as most text is plain. */
+static size_t plain_len(struct slice text)
+{
+    size_t len = 0;
+
+    for (; len + 8 <= text.len; len += 8) {
+        uint64_t word;
+
+        memcpy(&word, text.ptr + len, 8);
+        uint64_t special = (word & (each_byte * 0x80)) |
+                           ((word - each_byte * 0x20) & ~word & (each_byte * 0x80)) |
+                           zero_bytes(word ^ each_byte * 0x7f) |
+                           zero_bytes(word ^ each_byte * '"') | zero_bytes(word ^ each_byte * '\\');
+        if (special != 0)
+            break; /* look closely */
+    }
+    while (len < text.len && is_plain((unsigned char)text.ptr[len]))
+        len++;
+    return len;
+}
+
 void buf_append_json_text(struct buf *buf, struct slice text)
 {
     while (text.len > 0) {
-        size_t plain = 0;
-        while (plain < text.len && (unsigned char)text.ptr[plain] >= 0x20 &&
-               (unsigned char)text.ptr[plain] < 0x7f && text.ptr[plain] != '"' &&
-               text.ptr[plain] != '\\')
-            plain++;
+        size_t plain = plain_len(text);
+
         buf_append(buf, slice_first(text, plain));
         text = slice_skip(text, plain);
         if (text.len == 0)

@@ -22,12 +22,34 @@ static inline struct slice buf_slice(const struct buf *buf)
     return buf->memory != NULL ? slice_of(buf->memory + buf->start, buf->len) : SLICE_EMPTY;
 }
 
+void buf_grow(struct buf *buf, size_t size_bytes); /* for the functions below */
+
 /* Room for `size_bytes` more at the tail: returns where to write; buf_commit() then says how many were written. */
-char *buf_reserve(struct buf *buf, size_t size_bytes);
+static inline char *buf_reserve(struct buf *buf, size_t size_bytes)
+{
+    if (buf->capacity - buf->start - buf->len < size_bytes || buf->memory == NULL)
+        buf_grow(buf, size_bytes);
+    return buf->memory + buf->start + buf->len;
+}
+
 void buf_commit(struct buf *buf, size_t size_bytes);
 
-void buf_append(struct buf *buf, struct slice bytes);
-void buf_append_byte(struct buf *buf, char byte);
+/* Inline, so that a literal becomes a few stores. */
+static inline void buf_append(struct buf *buf, struct slice bytes)
+{
+    if (bytes.len == 0)
+        return;
+    memcpy(buf_reserve(buf, bytes.len), bytes.ptr, bytes.len);
+    buf->len += bytes.len;
+}
+
+static inline void buf_append_byte(struct buf *buf, char byte)
+{
+    *buf_reserve(buf, 1) = byte;
+    buf->len += 1;
+}
+
+void buf_append_u64(struct buf *buf, uint64_t number); /* decimal */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *buf, const char *format, va_list arguments);
 

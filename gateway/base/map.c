@@ -18,12 +18,12 @@ static void make_hash_key(void)
     ENSURE(getrandom(hash_key, sizeof(hash_key), 0) == (ssize_t)sizeof(hash_key));
 }
 
-static uint64_t rotate(uint64_t x, unsigned bits)
+static inline uint64_t rotate(uint64_t x, unsigned bits)
 {
     return x << bits | x >> (64 - bits);
 }
 
-static void sip_round(uint64_t v[4])
+static inline __attribute__((always_inline)) void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[1] = rotate(v[1], 13) ^ v[0];

@@ -1,6 +1,7 @@
 /* base/mem.c — the only place that calls malloc and its family. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,14 @@ static void *checked(void *memory)
         abort();
     }
     return memory;
+}
+
+void mem_prepare(void)
+{
+    enum { TRIM_BYTES = 8 << 20, PAD_BYTES = 256 * 1024 };
+
+    mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
+    mallopt(M_TOP_PAD, PAD_BYTES);
 }
 
 void *mem_alloc(size_t size_bytes)
@@ -46,6 +55,90 @@ char *mem_copy_string(const char *text)
 void mem_free(void *memory)
 {
     free(memory);
+}
+
+/* ---- per-thread lists of free pieces ---- */
+
+enum {
+    SMALL_STEP_BYTES = 64, /* classes of small pieces: 64, 128 … 4096 */
+    SMALL_COUNT = 64,
+    LARGE_FIRST_BYTES = 8192, /* of large ones: 8, 16 … 128 KiB; above malloc decides */
+    LARGE_COUNT = 5,
+    CLASS_COUNT = SMALL_COUNT + LARGE_COUNT,
+    KEPT_BYTES = 512 * 1024, /* per class */
+};
+
+struct piece {
+    struct piece *next;
+};
+
+struct piece_list {
+    struct piece *first;
+    size_t count;
+};
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PIECES_ARE_KEPT 0 /* the sanitizers must see each end of life */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PIECES_ARE_KEPT 0
+#else
+#define PIECES_ARE_KEPT 1
+#endif
+#else
+#define PIECES_ARE_KEPT 1
+#endif
+
+static _Thread_local struct piece_list kept[CLASS_COUNT];
+
+/* CLASS_COUNT: none. */
+static size_t size_class_of(size_t size_bytes)
+{
+    size_t size_class = SMALL_COUNT;
+
+    if (size_bytes <= SMALL_STEP_BYTES * SMALL_COUNT)
+        return size_bytes > 0 ? (size_bytes - 1) / SMALL_STEP_BYTES : 0;
+    while (size_class < CLASS_COUNT && size_bytes > (size_t)LARGE_FIRST_BYTES
+                                                        << (size_class - SMALL_COUNT))
+        size_class++;
+    return size_class;
+}
+
+static size_t bytes_of(size_t size_class)
+{
+    return size_class < SMALL_COUNT ? (size_class + 1) * SMALL_STEP_BYTES
+                                    : (size_t)LARGE_FIRST_BYTES << (size_class - SMALL_COUNT);
+}
+
+void *mem_take(size_t size_bytes)
+{
+    size_t size_class = size_class_of(size_bytes);
+
+    if (!PIECES_ARE_KEPT || size_class == CLASS_COUNT)
+        return mem_alloc(size_bytes);
+    struct piece *piece = kept[size_class].first;
+    if (piece == NULL)
+        return mem_alloc(bytes_of(size_class));
+    kept[size_class].first = piece->next;
+    kept[size_class].count--;
+    return piece;
+}
+
+void mem_give(void *memory, size_t size_bytes)
+{
+    size_t size_class = size_class_of(size_bytes);
+    struct piece *piece = memory;
+
+    if (piece == NULL)
+        return;
+    if (!PIECES_ARE_KEPT || size_class == CLASS_COUNT ||
+        kept[size_class].count * bytes_of(size_class) >= KEPT_BYTES) {
+        mem_free(memory);
+        return;
+    }
+    piece->next = kept[size_class].first;
+    kept[size_class].first = piece;
+    kept[size_class].count++;
 }
 
 void mem_wipe(void *memory, size_t size_bytes)

@@ -5,12 +5,20 @@
 
 bool slice_equal_secret(struct slice a, struct slice b)
 {
-    unsigned char difference = 0;
+    uint64_t difference = 0;
+    size_t i = 0;
 
     if (a.len != b.len)
         return false;
-    for (size_t i = 0; i < a.len; i++)
-        difference |= (unsigned char)(a.ptr[i] ^ b.ptr[i]);
+    for (; i + 8 <= a.len; i += 8) {
+        uint64_t left, right;
+
+        memcpy(&left, a.ptr + i, 8);
+        memcpy(&right, b.ptr + i, 8);
+        difference |= left ^ right;
+    }
+    for (; i < a.len; i++)
+        difference |= (uint64_t)(unsigned char)(a.ptr[i] ^ b.ptr[i]);
     return difference == 0;
 }
 

@@ -39,6 +39,13 @@ static bool is_secret(enum field_id id)
            id == FIELD_X_ACCESS_TOKEN;
 }
 
+/* Different in every message: in the table of HPACK they would only push out what repeats, and
+ * nghttp2 would compare each with all of its forerunners. */
+static bool is_volatile(enum field_id id)
+{
+    return id == FIELD_X_REQUEST_ID || id == FIELD_TRACEPARENT || id == FIELD_TRACESTATE;
+}
+
 static bool is_dropped(const struct field *field)
 {
     if (field->id == FIELD_TE) /* the one value that HTTP/2 knows, and gRPC asks for */
@@ -50,7 +57,7 @@ static void add_field(struct h2_nv_list *list, const struct field *field, unsign
 {
     if (field->id != FIELD_OTHER)
         flags |= NAME_BORROWED; /* static text */
-    if (is_secret(field->id))
+    if (is_secret(field->id) || is_volatile(field->id))
         flags |= NGHTTP2_NV_FLAG_NO_INDEX;
     add(list, field->name, field->value, flags);
 }

@@ -109,9 +109,11 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
     h2_output_init(session);
     timer_init(&session->watchdog, session->loop, on_watchdog);
     if (role->is_server)
-        ENSURE(nghttp2_session_server_new2(&session->ng, callbacks, session, option) == 0);
+        ENSURE(nghttp2_session_server_new3(&session->ng, callbacks, session, option, h2_memory()) ==
+               0);
     else
-        ENSURE(nghttp2_session_client_new2(&session->ng, callbacks, session, option) == 0);
+        ENSURE(nghttp2_session_client_new3(&session->ng, callbacks, session, option, h2_memory()) ==
+               0);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
     session->last_heard_ms = h2_now_ms(session);

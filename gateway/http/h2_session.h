@@ -137,6 +137,9 @@ static inline uint64_t h2_now_ms(const struct h2_session *session)
     return loop_clock(session->loop)->now_ms;
 }
 
+/* h2_memory.c: nghttp2's small pieces, kept per thread. */
+nghttp2_mem *h2_memory(void);
+
 /* h2_input.c */
 void h2_session_readable(struct h2_session *session);
 void h2_session_feed(struct h2_session *session, struct slice bytes);

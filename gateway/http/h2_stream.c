@@ -9,7 +9,7 @@ enum { PREMATURE_RESET_MS = 1000 };
 struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id)
 {
     size_t arena_bytes = session->role->arena_bytes;
-    struct h2_stream *stream = mem_alloc(sizeof(*stream) + arena_bytes);
+    struct h2_stream *stream = mem_take(sizeof(*stream) + arena_bytes);
 
     memset(stream, 0, sizeof(*stream));
     stream->base.ops = &h2_stream_ops;
@@ -37,7 +37,7 @@ static void free_if_done(struct h2_stream *stream)
         session->block_stream = NULL;
     buf_deinit(&stream->base.out);
     arena_deinit(&stream->base.arena);
-    mem_free(stream);
+    mem_give(stream, sizeof(*stream) + session->role->arena_bytes);
     session->stream_count--;
     session->idle_since_ms = h2_now_ms(session);
     h2_session_free_if_done(session);

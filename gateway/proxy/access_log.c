@@ -11,7 +11,10 @@
 
 #include "base/mem.h"
 
-enum { ACCESS_LOG_BACKLOG_BYTES = 1 << 20 };
+enum {
+    ACCESS_LOG_BACKLOG_BYTES = 1 << 20,
+    LINES_KEPT_BYTES = 128 * 1024, /* of an ordinary turn; more is given back */
+};
 
 struct access_log {
     struct loop *loop;
@@ -67,7 +70,10 @@ static void flush(struct access_log *log)
         left = slice_skip(left, piece.len);
     }
     count_dropped(log, left);
-    buf_deinit(&log->lines);
+    if (log->lines.capacity <= LINES_KEPT_BYTES)
+        buf_clear(&log->lines);
+    else
+        buf_deinit(&log->lines);
 }
 
 static void on_flush(struct task *task)
@@ -90,6 +96,7 @@ void access_log_destroy(struct access_log **log)
     if (*log == NULL)
         return;
     flush(*log);
+    buf_deinit(&(*log)->lines);
     task_cancel(&(*log)->flush);
     mem_free(*log);
     *log = NULL;

@@ -109,7 +109,7 @@ static void call_free(struct call *call)
     list_unlink(&call->link);
     proxy->call_count--;
     arena_deinit(&call->heads);
-    mem_free(call);
+    mem_give(call, sizeof(*call));
     exchange_release(&client);
 }
 
@@ -136,7 +136,8 @@ static void arm_timer(struct call *call)
 
     if (due == 0)
         timer_cancel(&call->timer);
-    else if (!timer_is_armed(&call->timer) || call->timer.due_ms != due)
+    else if (!timer_is_armed(&call->timer) || call->timer.due_ms > due) /* too early does no harm:
+                                        it looks, and is armed anew */
         timer_arm(&call->timer, due > now ? due - now : 0);
 }
 
@@ -579,8 +580,9 @@ static void note_identity(struct call *call)
 void call_start(struct proxy *proxy, const struct call_kind *kind, struct exchange *client)
 {
     const struct proxy_options *options = &proxy->config->options;
-    struct call *call = mem_zeroed(sizeof(*call));
+    struct call *call = mem_take(sizeof(*call));
 
+    memset(call, 0, sizeof(*call));
     call->proxy = proxy;
     call->kind = kind;
     call->config = proxy->config;

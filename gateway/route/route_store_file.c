@@ -75,7 +75,9 @@ static void on_directory(void *owner)
 
     while (read(watch_fd(store->directory), events, sizeof(events)) > 0)
         continue; /* which file it was does not matter: the look tells */
-    timer_arm(&store->look, SETTLE_MS);
+    if (!timer_is_armed(&store->look) ||
+        store->look.due_ms > loop_clock(store->base.loop)->now_ms + SETTLE_MS)
+        timer_arm(&store->look, SETTLE_MS); /* never later: a busy directory must not put it off */
 }
 
 static const struct watch_events directory_events = { .on_readable = on_directory };
@@ -88,7 +90,8 @@ static void watch_directory(struct route_store_file *store)
                           ? mem_copy_string("/")
                           : slice_dup(slice_of(store->file, (size_t)(slash - store->file)));
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    uint32_t mask = IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_ATTRIB;
+    /* Not IN_MODIFY: an access log beside the file would wake us for every line. */
+    uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB;
 
     if (fd != -1 && inotify_add_watch(fd, directory, mask) != -1) {
         store->directory = watch_create(store->base.loop, fd, &directory_events, store);

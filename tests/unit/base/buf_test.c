@@ -83,6 +83,55 @@ static void json_text_is_escaped_and_always_utf8(void **state)
     buf_deinit(&buf);
 }
 
+/* Texts are scanned eight bytes at a time: each byte value must be judged alike at each place. */
+static void json_text_is_escaped_wherever_a_byte_stands(void **state)
+{
+    (void)state;
+    for (unsigned byte = 1; byte < 256; byte++) {
+        for (size_t at = 0; at < 19; at++) {
+            char text[] = "abcdefghijklmnopqrs";
+            bool is_plain = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+            struct buf buf = { 0 };
+
+            text[at] = (char)byte;
+            buf_append_json_text(&buf, slice_of(text, 19));
+            assert_int_equal(buf.len == 19, is_plain);
+            assert_memory_equal(buf_slice(&buf).ptr, text, is_plain ? 19 : at);
+            buf_deinit(&buf);
+        }
+    }
+}
+
+static void numbers_are_decimal(void **state)
+{
+    struct buf buf = { 0 };
+
+    (void)state;
+    buf_append_u64(&buf, 0);
+    buf_append_byte(&buf, ' ');
+    buf_append_u64(&buf, UINT64_MAX);
+    assert_string_equal(buf_text(&buf), "0 18446744073709551615");
+    buf_deinit(&buf);
+}
+
+static void body_of_a_window_grows_in_few_steps(void **state)
+{
+    struct buf buf = { 0 };
+    unsigned steps = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 64; i++) {
+        const char *before = buf.memory;
+        static const char piece[1024];
+
+        buf_append(&buf, slice_of(piece, sizeof(piece)));
+        steps += buf.memory != before;
+    }
+    assert_true(buf.len == 64 * 1024 && buf.capacity == 64 * 1024);
+    assert_true(steps <= 4);
+    buf_deinit(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +140,9 @@ int main(void)
         cmocka_unit_test(steady_queue_does_not_grow),
         cmocka_unit_test(printf_takes_text_of_any_length),
         cmocka_unit_test(json_text_is_escaped_and_always_utf8),
+        cmocka_unit_test(json_text_is_escaped_wherever_a_byte_stands),
+        cmocka_unit_test(numbers_are_decimal),
+        cmocka_unit_test(body_of_a_window_grows_in_few_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

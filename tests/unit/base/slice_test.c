@@ -53,6 +53,13 @@ static void comparisons_respect_length_and_case(void **state)
     assert_true(slice_equal_secret(SLICE("same"), SLICE("same")));
     assert_false(slice_equal_secret(SLICE("same"), SLICE("samf")));
     assert_false(slice_equal_secret(SLICE("same"), SLICE("sam")));
+    for (size_t at = 0; at < 19; at++) {
+        char text[] = "abcdefghijklmnopqrs";
+
+        assert_true(slice_equal_secret(slice_of(text, 19), SLICE("abcdefghijklmnopqrs")));
+        text[at] ^= 1;
+        assert_false(slice_equal_secret(slice_of(text, 19), SLICE("abcdefghijklmnopqrs")));
+    }
     assert_true(slice_equal(slice_of(NULL, 0), SLICE_EMPTY));
 }
 

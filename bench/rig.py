@@ -1,0 +1,239 @@
+"""What bench.py and count.py share: the upstreams, Debian's proxies and the gateway, each listening on a port of 127.0.0.1 that
+the kernel picked, living in a folder of its own and ended with the run; and h2load, whose result is checked, never believed.
+
+Only processes started here are ended, by pid. BUILD_DIR says where exec-gateway and guest-agent are (default: build/)."""
+import os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BIN = pathlib.Path(os.environ.get("BUILD_DIR", ROOT / "build"))
+
+# What a production file has and a benchmark must not buy off: access log, limits, token, route. The one thing changed is
+# streams_total, because h2load opens all its streams on one connection where a client would open a new one.
+GATEWAY_YAML = """workers: {workers}
+listeners:
+  - {{address: "127.0.0.1:{clear}"}}
+  - {{address: "127.0.0.1:{tls}", tls: true}}
+tls: {{certificates: [{{certificate: "{dir}/cert.pem", key: "{dir}/cert.key"}}]}}
+exec: {{hosts: ["*"]}}
+auth: {{issuer: bench, keys: [{{kid: k, alg: ES256, file: "{dir}/sign.key"}}], cache_entries: 200000}}
+routes: {routes}
+upstream: {{allow: [127.0.0.0/8]}}
+log: {{level: warn, access: "{dir}/log/access.log"}}
+limits: {{requests_per_session: 100000, requests_per_computer: 100000, h2: {{streams_total: 100000000}}, h1: {{keepalive_requests: 100000000}}}}
+{more}
+"""
+
+
+class Failure(Exception):
+    """A proxy did not do the work; the run means nothing."""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def cpu_ns(pid):
+    """User and system time of all threads of a process, in nanoseconds."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except FileNotFoundError:
+            pass
+    return total
+
+
+def rss_bytes(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+
+
+def tool(name):
+    for folder in ("/usr/sbin", "/usr/bin"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    raise Failure(f"{name} is not installed: make deps-bench")
+
+
+class Proxy:
+    def __init__(self, process, name, clear, tls=None):
+        self.process, self.name, self.clear, self.tls = process, name, clear, tls
+        self.pid = process.pid
+
+
+class Rig:
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="exec-gateway-bench-"))
+        (self.dir / "log").mkdir()
+        self.children = []
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.dir / "sign.key"], check=True)
+        subprocess.run(["openssl", "ec", "-in", self.dir / "sign.key", "-pubout", "-out", self.dir / "sign.pub"], check=True, capture_output=True)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                        "-subj", "/CN=localhost", "-keyout", self.dir / "cert.key", "-out", self.dir / "cert.pem"],
+                       check=True, capture_output=True)
+        (self.dir / "both.pem").write_text((self.dir / "cert.pem").read_text() + (self.dir / "cert.key").read_text())
+
+    # ---- processes ----
+
+    def start(self, name, args, prefix=(), port=None, **kwargs):
+        log = open(self.dir / "log" / f"{name}.log", "ab")
+        child = subprocess.Popen([*map(str, prefix), *map(str, args)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, **kwargs)
+        self.children.append(child)
+        deadline = time.monotonic() + (60 if prefix else 15)
+        while port is not None:
+            if child.poll() is not None:
+                raise Failure(f"{name} ended at once:\n{(self.dir / 'log' / (name + '.log')).read_text()}")
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if time.monotonic() > deadline:
+                raise Failure(f"{name} does not listen")
+            time.sleep(0.05)
+        return child
+
+    def end(self, child):
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def stop(self):
+        for child in reversed(self.children):
+            self.end(child)
+        if not os.environ.get("BENCH_KEEP"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ---- upstreams ----
+
+    def nghttpd(self):
+        """h2c: /process.Process/List (16 bytes), /big (1 MiB)."""
+        docroot = self.dir / "docroot"
+        (docroot / "process.Process").mkdir(parents=True, exist_ok=True)
+        (docroot / "process.Process" / "List").write_bytes(b'{"processes":[]}')
+        (docroot / "process.Process" / "Update").write_bytes(b"x" * (1 << 20))
+        port = free_port()
+        self.start("nghttpd", [tool("nghttpd"), "--no-tls", "-n1", "-d", docroot, port], port=port)
+        return port
+
+    def nginx_origin(self):
+        """HTTP/1.1: /small, /big; uploads are read and answered with 200."""
+        root = self.dir / "docroot-h1"
+        (root / "process.Process").mkdir(parents=True, exist_ok=True)
+        (root / "small").write_bytes(b'{"processes":[]}')
+        (root / "big").write_bytes(b"x" * (1 << 20))
+        port = free_port()
+        self.nginx("origin", f"""keepalive_requests 100000000; client_max_body_size 0;
+    server {{ listen 127.0.0.1:{port}; root {root}; }}""", port)
+        return port
+
+    def nginx(self, name, http, port):
+        base = self.dir / f"nginx-{name}"
+        base.mkdir()
+        (base / "nginx.conf").write_text(f"""daemon off; master_process off; worker_processes 1; pid {base}/pid; error_log {base}/error.log warn;
+events {{ worker_connections 8192; }}
+http {{ access_log off; client_body_temp_path {base}/a; proxy_temp_path {base}/b; fastcgi_temp_path {base}/c; uwsgi_temp_path {base}/d;
+    scgi_temp_path {base}/e; keepalive_timeout 600s; {http} }}
+""")
+        return self.start(f"nginx-{name}", [tool("nginx"), "-c", base / "nginx.conf"], port=port)
+
+    def agent(self):
+        port = free_port()
+        self.start("guest-agent", [BIN / "guest-agent", "--listen", f"127.0.0.1:{port}"], port=port)
+        return port
+
+    # ---- proxies ----
+
+    def haproxy(self, upstream, proto="h2", front=None, globals_="", prefix=(), name="haproxy"):
+        clear, tls = free_port(), free_port()
+        alpn = "alpn h2" if proto == "h2" else "alpn http/1.1"
+        bind_proto = "proto h2" if proto == "h2" else ""
+        config = self.dir / f"{name}.cfg"
+        config.write_text(f"""global
+  nbthread 1
+  maxconn 8000
+  tune.ssl.default-dh-param 2048
+  {globals_}
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+frontend f
+  bind 127.0.0.1:{clear} {bind_proto}
+  bind 127.0.0.1:{tls} ssl crt {self.dir}/both.pem {alpn}
+  {front or ""}
+  default_backend b
+backend b
+  http-reuse always
+  server s 127.0.0.1:{upstream} {bind_proto}
+""")
+        return Proxy(self.start(name, [tool("haproxy"), "-db", "-f", config], prefix, clear), name, clear, tls)
+
+    def nghttpx(self, upstream, proto="h2", prefix=()):
+        clear, tls = free_port(), free_port()
+        process = self.start("nghttpx", [tool("nghttpx"), "--conf=/dev/null", "-n1", "--single-process", f"-f127.0.0.1,{clear};no-tls",
+                                         f"-f127.0.0.1,{tls}", f"-b127.0.0.1,{upstream};;proto={'h2' if proto == 'h2' else 'http/1.1'}",
+                                         "--accesslog-file=/dev/null", f"--errorlog-file={self.dir}/log/nghttpx.err",
+                                         self.dir / "cert.key", self.dir / "cert.pem"], prefix, clear)
+        return Proxy(process, "nghttpx", clear, tls)
+
+    def gateway(self, agent, prefix=(), routes=None, computers=1, more="", workers=1, name="exec-gateway"):
+        """`agent`: port of the agent. Routes cmp_1 … cmp_N and session ses_1 lead to it."""
+        clear, tls = free_port(), free_port()
+        folder = self.dir / name
+        folder.mkdir()
+        if routes is None:
+            file = folder / "routes.yaml"
+            with file.open("w") as out:
+                out.write("computers:\n")
+                for i in range(1, computers + 1):
+                    out.write(f'  cmp_{i}: {{state: running, agent: "127.0.0.1:{agent}", boot: "1"}}\n')
+                out.write("sessions: {ses_1: {kind: exec, computer: cmp_1}}\n")
+            routes = f'{{file: "{file}"}}'
+        config = folder / "gateway.yaml"
+        config.write_text(GATEWAY_YAML.format(dir=self.dir, clear=clear, tls=tls, routes=routes, more=more, workers=workers))
+        process = self.start(name, [BIN / "exec-gateway", "serve", "-c", config], prefix, clear)
+        proxy = Proxy(process, name, clear, tls)
+        proxy.config = config
+        return proxy
+
+    def token(self, gateway, computer="cmp_1", session="ses_1"):
+        return subprocess.check_output([BIN / "exec-gateway", "token", "mint", "-c", gateway.config, "--computer", computer,
+                                        "--session", session], text=True).strip()
+
+    # ---- load ----
+
+    def h2load(self, port, token, clients, streams, requests, path="/process.Process/List", tls=False, body=b"{}", h1=False,
+               content_type="application/json", expect_bytes=None):
+        """One run of h2load; returns body bytes per request. Every request must have succeeded with 2xx."""
+        args = [tool("h2load"), f"-c{clients}", f"-m{streams}", f"-n{requests}", "-t1"]
+        if h1:
+            args.append("--h1")
+        if body is not None:
+            file = self.dir / "body"
+            file.write_bytes(body)
+            args += ["-d", file]
+        args += ["-H", f"content-type: {content_type}"]
+        if token:
+            args += ["-H", f"authorization: Bearer {token}"]
+        args.append(f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}")
+        out = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=600).stdout
+        codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", out)
+        data = re.search(r"traffic: .*\((\d+)\) data", out)
+        if not codes or int(codes[1]) != requests or not data:
+            raise Failure(f"port {port} did not do the work:\n{out}")
+        size = int(data[1]) // requests
+        if expect_bytes is not None and size != expect_bytes:
+            raise Failure(f"port {port}: {size} bytes per response instead of {expect_bytes}")
+        return size
+
+
+def run(main):
+    try:
+        return main()
+    except Failure as failure:
+        sys.exit(f"bench: {failure}")
