@@ -60,9 +60,11 @@ function askHttp2(at, { method, path, headers, body, onHead, onData, ms }) {
         stream.on('headers', (info) => result.hints.push({ status: info[':status'], headers: info }));
         stream.on('response', (head) => { Object.assign(result, { status: head[':status'], headers: head }); onHead(result, stream); });
         stream.on('trailers', (trailers) => { result.trailers = trailers; });
+        let isWhole = false;
+        stream.on('end', () => { isWhole = true; });
         stream.on('close', () => {
             finish();
-            if (stream.rstCode === 0 && result.status) done(result);
+            if (stream.rstCode === 0 && result.status && isWhole) done(result);
             else fail(new Error(`stream closed with ${stream.rstCode}`));
         });
         if (body !== undefined) sendBody(stream, body);

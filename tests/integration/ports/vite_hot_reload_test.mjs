@@ -11,7 +11,7 @@ let gateway, browser, folder;
 
 const moduleText = (words) => `
 document.getElementById('words').textContent = ${JSON.stringify(words)};
-document.getElementById('loads').textContent = String((window.loads = (window.loads ?? 0) + 1));
+document.getElementById('loads').textContent = String((window.timesRun = (window.timesRun ?? 0) + 1));
 if (import.meta.hot) import.meta.hot.accept();
 `;
 
@@ -53,7 +53,7 @@ test('the page loads, and an edit arrives without a reload', async () => {
 
     writeFileSync(`${folder}/main.js`, `import './style.css';\n${moduleText('after the edit')}`);
     await page.waitForFunction(() => document.getElementById('words').textContent === 'after the edit', null, { timeout: 20000 });
-    assert.equal(await page.evaluate(() => window.loads), 2, 'the module ran again in the same page');
+    assert.equal(await page.evaluate(() => window.timesRun), 2, 'the module ran again in the same page');
 
     writeFileSync(`${folder}/style.css`, 'p { color: rgb(40, 50, 60); }');
     await page.waitForFunction(() => getComputedStyle(document.getElementById('words')).color === 'rgb(40, 50, 60)', null, { timeout: 20000 });
