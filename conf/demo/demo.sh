@@ -7,6 +7,7 @@ bin=build
 dir=$PWD/build/demo
 port=${DEMO_PORT:-8080}
 tls_port=${DEMO_TLS_PORT:-8443}
+app_port=${DEMO_APP_PORT:-3000}
 rm -rf "$dir"
 mkdir -p "$dir"
 pids=()
@@ -73,6 +74,30 @@ case $answer in *'"exit_code":0'*) ;; *)
     exit 1
     ;;
 esac
+say "6. an app in the computer, started through the gateway, its port published twice"
+mkdir -p "$dir/site"
+printf '<!doctype html><title>demo</title><h1>Hello from port %s of cmp_demo</h1>\n' "$app_port" >"$dir/site/index.html"
+started=$(curl -sS -X POST "$url/process.Process/Start?wait_ms=700" -H "Authorization: Bearer $token" -H 'Content-Type: application/json' \
+    -d "{\"command\": [\"python3\", \"-m\", \"http.server\", \"$app_port\", \"--bind\", \"127.0.0.1\", \"--directory\", \"$dir/site\"]}")
+case $started in *'"running":true'*) ;; *)
+    echo "demo: the app did not start (is port $app_port taken? DEMO_APP_PORT=… chooses another): $started" >&2
+    exit 1
+    ;;
+esac
+redis HSET 'session:{ses_web}' kind browser computer cmp_demo user usr_demo
+redis HSET 'host:{public--demo.localhost}' computer cmp_demo port "$app_port" via agent visibility public
+redis HSET "host:{$app_port--demo.localhost}" computer cmp_demo port "$app_port" via agent visibility session
+web_token=$($bin/exec-gateway token mint -c "$dir/gateway.yaml" --computer cmp_demo --session ses_web --user usr_demo --kind browser --ttl 86400)
+public_url=http://public--demo.localhost:$port/
+private_url=http://$app_port--demo.localhost:$port/
+page=$(curl -sS "$public_url")
+case $page in *'Hello from port'*) ;; *)
+    echo "demo: the published port does not answer: $page" >&2
+    exit 1
+    ;;
+esac
+echo "public:  $public_url"
+echo "private: $private_url?access_token=$web_token"
 cat <<TEXT
 
 $(say "It is up. Things to try in another terminal:")
@@ -85,6 +110,11 @@ $(say "It is up. Things to try in another terminal:")
 
   # the same over TLS and HTTP/2
   curl -k --http2 https://127.0.0.1:$tls_port/process.Process/List -H "Authorization: Bearer \$TOKEN" -H 'Content-Type: application/json' -d '{}'
+
+  # the published port: for everybody; without the link 401; by the link a cookie (open the link above in a browser, too)
+  curl $public_url
+  curl -i $private_url
+  curl -L -c /tmp/demo-cookies -H 'Accept: text/html' '$private_url?access_token=$web_token'
 
   # the computer stops: the very next request knows
   redis-cli -s build/demo/redis.sock HSET 'computer:{cmp_demo}' state stopped

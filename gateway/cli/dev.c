@@ -363,6 +363,7 @@ static void fill_config(struct config *config, struct dev *dev)
     config->token.issuer = "exec-gateway-dev";
     config->exec_hosts = (struct config_texts){ all_hosts, 1 };
     config->ports_domains = (struct config_texts){ port_domains, 1 };
+    config->proxy.ports.insecure_cookies = !dev->tls;
     config->access_log = "stderr";
     config->drain_ms = 5000;
     config->upstream_allow.count = sizeof(loopback) / sizeof(loopback[0]);
