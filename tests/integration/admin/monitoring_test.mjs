@@ -59,7 +59,7 @@ test('rules and dashboard ask for metrics that there are', async () => {
 test('Prometheus itself scrapes it with the secret, and evaluates the rules', async () => {
     const web = await freePort();
     const config = rig.path('prometheus.yml');
-    writeFileSync(config, file('prometheus.yml').replace('/etc/exec-gateway/admin.secret', rig.path('admin.secret')).replace('127.0.0.1:9145', `127.0.0.1:${port}`)
+    writeFileSync(config, file('prometheus.yml').replace('/etc/exec-gateway/admin.secret', rig.path('admin.secret')).replaceAll('127.0.0.1:9145', `127.0.0.1:${port}`)
         .replaceAll('15s', '1s').replace('alerts.yml', join(folder, 'alerts.yml')));
     const check = promtool('check', 'config', config);
     assert.equal(check.status, 0, check.stdout + check.stderr);
