@@ -168,6 +168,7 @@ static void start(struct run *run)
     run->openings.rate =
         (double)load->sessions * 1000 / (double)(load->open_ms > 0 ? load->open_ms : 1);
     run->arrivals.start_us += (load->open_ms + SETTLE_MS) * 1000;
+    run->arrivals.end_us -= SETTLE_MS * 1000; /* the last ones come back before the end */
     run->state_count = load->sessions / lanes + (run->lane->index < load->sessions % lanes);
     run->state = mem_zeroed(((size_t)run->state_count + 1) * sizeof(struct session));
     if (run->state_count == 0)

@@ -34,6 +34,8 @@ static const char usage[] =
     "sessions times X\n"
     "  --threads N          (1)      --json FILE, --html FILE  reports      --note TEXT  for the "
     "report\n"
+    "  --smoke              three seconds of very little of everything; passes when all of it "
+    "works\n"
     "  --check              read the scenario, say what is wrong, end\n"
     "tests/load/run starts a gateway, an agent and this, with one command.\n";
 
@@ -43,7 +45,7 @@ struct arguments {
     const char *metrics, *metrics_secret, *json, *html, *note, *duration;
     double scale;
     uint64_t pid, threads;
-    bool check;
+    bool check, smoke;
 };
 
 struct program {
@@ -86,6 +88,7 @@ enum option_id {
     OPTION_THREADS,
     OPTION_SCALE,
     OPTION_CHECK,
+    OPTION_SMOKE,
     OPTION_EMIT
 };
 
@@ -111,7 +114,7 @@ static const struct {
     { "note", offsetof(struct arguments, note) },
     { "duration", offsetof(struct arguments, duration) },
 };
-enum { TEXT_OPTION_COUNT = sizeof(text_options) / sizeof(text_options[0]), OTHER_OPTION_COUNT = 5 };
+enum { TEXT_OPTION_COUNT = sizeof(text_options) / sizeof(text_options[0]), OTHER_OPTION_COUNT = 6 };
 
 static int take_option(struct program *p, int option)
 {
@@ -135,6 +138,9 @@ static int take_option(struct program *p, int option)
                    : fail("--scale: expected a number above 0");
     case OPTION_CHECK:
         a->check = true;
+        return EXIT_PASSED;
+    case OPTION_SMOKE:
+        a->smoke = true;
         return EXIT_PASSED;
     case OPTION_EMIT:
         snprintf(p->emit_file, sizeof(p->emit_file), "%s", optarg);
@@ -160,6 +166,7 @@ static int parse(struct program *p, int argc, char **argv)
     options[count++] = (struct option){ "threads", required_argument, NULL, OPTION_THREADS };
     options[count++] = (struct option){ "scale", required_argument, NULL, OPTION_SCALE };
     options[count++] = (struct option){ "emit", required_argument, NULL, OPTION_EMIT };
+    options[count++] = (struct option){ "smoke", no_argument, NULL, OPTION_SMOKE };
     options[count] = (struct option){ "check", no_argument, NULL, OPTION_CHECK };
     p->arguments = (struct arguments){ .scale = 1, .threads = 1, .note = "" };
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -177,6 +184,42 @@ static int parse(struct program *p, int argc, char **argv)
 
 /* ---- what the run needs ---- */
 
+static uint64_t at_most(uint64_t value, uint64_t most)
+{
+    return value < most ? value : most;
+}
+
+/* The scenario in three seconds, small enough for a sanitized build on a busy machine. Its thresholds are not asked. */
+static void make_smoke(struct scenario *s)
+{
+    s->duration_ms = 3000;
+    s->ramp_ms = s->warmup_ms = 0;
+    s->grace_ms = 10000;
+    s->threshold_count = 0;
+    for (size_t i = 0; i < s->load_count; i++) {
+        struct load *load = &s->loads[i];
+
+        load->start_ms = load->for_ms = 0;
+        load->open_ms = 500;
+        load->rate = load->rate < 20 ? load->rate : 20;
+        load->connections = at_most(load->connections, load->kind == LOAD_STORM ? 100 : 4);
+        load->sessions = at_most(load->sessions, 5);
+        load->groups = at_most(load->groups, 2);
+        load->timeout_ms = 10000;
+    }
+}
+
+/* Over HTTP/1.1 a session has a connection of its own, an echo's input one more. */
+static void fit_connections(struct load *load)
+{
+    uint64_t needed = load->kind == LOAD_ATTACH ? load->groups * (1 + load->sessions)
+                      : load->kind == LOAD_ECHO ? load->sessions * 2 + 1
+                                                : load->sessions;
+
+    if (load->protocol == PROTOCOL_H1 && load_holds_sessions(load) && load->connections < needed)
+        load->connections = needed;
+}
+
 static int read_scenario(struct program *p)
 {
     struct scenario *s = &p->scenario;
@@ -193,11 +236,31 @@ static int read_scenario(struct program *p)
         (!scenario_duration(duration, &s->duration_ms) || s->duration_ms <= s->warmup_ms))
         return fail("--duration: expected a duration longer than the warm-up, got \"%s\"",
                     duration);
+    if (p->arguments.smoke)
+        make_smoke(s);
     for (size_t i = 0; i < s->load_count; i++) {
         s->loads[i].rate *= p->arguments.scale;
         s->loads[i].sessions = (uint64_t)ceil((double)s->loads[i].sessions * p->arguments.scale);
+        fit_connections(&s->loads[i]);
     }
     return EXIT_PASSED;
+}
+
+/* Every load did something, and nothing failed. */
+static bool smoke_passed(const struct results *results)
+{
+    bool passed = true;
+
+    for (size_t i = 0; i < results->scenario->load_count; i++) {
+        const struct tally *t = &results->totals[i];
+        bool needs_events = results->scenario->loads[i].kind == LOAD_STREAM;
+
+        if (t->done > 0 && tally_errors(t) == 0 && (!needs_events || t->events.count > 0))
+            continue;
+        printf("FAIL  %s\n", results->scenario->loads[i].name);
+        passed = false;
+    }
+    return passed;
 }
 
 static int check_thresholds(struct program *p)
@@ -501,6 +564,8 @@ static int report(struct program *p, int64_t started_wall_s)
         is_written = report_write_json(a->json, &p->results, &facts);
     if (a->html != NULL)
         is_written = report_write_html(a->html, &p->results, &facts) && is_written;
+    if (a->smoke && !smoke_passed(&p->results))
+        return EXIT_FAILED;
     return is_written && report_passed(&p->results) ? EXIT_PASSED : EXIT_FAILED;
 }
 
