@@ -294,11 +294,15 @@ void gateway_destroy(struct gateway **gateway)
         return;
     for (size_t i = 0; i < g->thread_count; i++)
         worker_post_stop(g->workers[i]);
-    for (size_t i = 0; i < g->thread_count; i++)
-        pthread_join(g->threads[i], NULL);
     watchdog_destroy(&g->watchdog);
     pressure_destroy(&g->pressure);
+    for (size_t i = 0; i < g->thread_count; i++)
+        worker_wait_stopped(g->workers[i]);
     control_destroy(&g->control);
+    for (size_t i = 0; i < g->thread_count; i++)
+        worker_let_end(g->workers[i]);
+    for (size_t i = 0; i < g->thread_count; i++)
+        pthread_join(g->threads[i], NULL);
     for (size_t i = 0; g->workers != NULL && i < g->worker_count; i++)
         worker_destroy(&g->workers[i]);
     address_count_destroy(&g->client_addresses);

@@ -2,6 +2,8 @@
  * routes, tokens, upstreams, proxy, server, listeners; destruction goes the other way. */
 #include "worker.h"
 
+#include <errno.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -44,6 +46,7 @@ struct worker {
     void (*on_warm)(void *arg);
     void (*on_drained)(void *arg);
     void *arg;
+    sem_t stopped, may_end; /* its thread's loop has stopped; it may take everything down */
     unsigned pressure;
     bool is_held;
     bool is_draining;
@@ -256,6 +259,7 @@ enum status worker_create(const struct worker_options *options, struct worker **
 {
     struct worker *w = mem_zeroed(sizeof(*w));
 
+    ENSURE(sem_init(&w->stopped, 0, 0) == 0 && sem_init(&w->may_end, 0, 0) == 0);
     w->config = config_ref(options->config);
     w->birth = config_ref(options->config);
     w->limits = options->config->limits;
@@ -275,12 +279,10 @@ enum status worker_create(const struct worker_options *options, struct worker **
     return status;
 }
 
-void worker_destroy(struct worker **worker)
+/* On the worker's own thread, if it has one: libh2o's sockets point into the memory of the thread
+ * that made them, which goes with it. */
+static void take_down(struct worker *w)
 {
-    struct worker *w = *worker;
-
-    if (w == NULL)
-        return;
     for (size_t i = 0; i < w->door_count; i++) {
         if (w->doors[i].listener != NULL)
             listener_stop(w->doors[i].listener);
@@ -290,7 +292,8 @@ void worker_destroy(struct worker **worker)
     for (size_t i = 0; i < w->door_count; i++)
         listener_destroy(&w->doors[i].listener);
     mem_free(w->doors);
-    mem_free(w->door_counters);
+    w->doors = NULL;
+    w->door_count = 0;
     access_log_destroy(&w->log);
     upstream_pool_destroy(&w->upstreams);
     token_verifier_destroy(&w->tokens);
@@ -301,15 +304,46 @@ void worker_destroy(struct worker **worker)
         timer_cancel(&w->beat);
     }
     loop_destroy(&w->loop);
+}
+
+void worker_destroy(struct worker **worker)
+{
+    struct worker *w = *worker;
+
+    if (w == NULL)
+        return;
+    take_down(w);
+    mem_free(w->door_counters);
+    sem_destroy(&w->stopped);
+    sem_destroy(&w->may_end);
     config_unref(&w->config);
     config_unref(&w->birth);
     mem_free(w);
     *worker = NULL;
 }
 
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) == -1)
+        ENSURE(errno == EINTR);
+}
+
 void worker_run(struct worker *worker)
 {
     loop_run(worker->loop);
+    ENSURE(sem_post(&worker->stopped) == 0);
+    wait_for(&worker->may_end);
+    take_down(worker);
+}
+
+void worker_wait_stopped(struct worker *worker)
+{
+    wait_for(&worker->stopped);
+}
+
+void worker_let_end(struct worker *worker)
+{
+    ENSURE(sem_post(&worker->may_end) == 0);
 }
 
 void worker_post_stop(struct worker *worker)

@@ -34,7 +34,11 @@ MUST_CHECK enum status worker_create(const struct worker_options *options,
 void worker_destroy(
     struct worker **worker); /* after the thread has ended; ends what is open at once */
 
-void worker_run(struct worker *worker); /* until worker_post_stop() */
+/* The thread: turns the loop until worker_post_stop(), stands still until worker_let_end(), then takes down all but
+ * what worker_destroy() frees. In between, the main thread may look at everything. */
+void worker_run(struct worker *worker);
+void worker_wait_stopped(struct worker *worker);
+void worker_let_end(struct worker *worker);
 void worker_post_stop(struct worker *worker);
 void worker_post_open(struct worker *worker); /* accepts from now on */
 

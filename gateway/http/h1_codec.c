@@ -190,8 +190,6 @@ static void advance(struct h1_codec *c)
         c->is_finishing = true;
     detach(c);
     if (reuse) {
-        if (http_server_is_draining(c->base.server) && c->pending.len == 0)
-            c->is_finishing = true;
         c->head_started = false;
         h1_codec_arm_deadline(c);
         h1_codec_take_pending(c);
@@ -462,6 +460,15 @@ static void codec_drain(struct server_codec *codec)
 
     if (!codec_is_idle(codec)) /* what is on the way is served, then the conn closes */
         return;
+    uint64_t keepalive_ms = h1_codec_limits(c)->keepalive_ms;
+    uint64_t now_ms = loop_clock(http_server_loop(codec->server))->now_ms;
+    uint64_t left_ms = c->deadline.due_ms > now_ms ? c->deadline.due_ms - now_ms : 0;
+    uint64_t idle_ms = keepalive_ms > left_ms ? keepalive_ms - left_ms : 0;
+
+    if (idle_ms < H1_LAST_CALL_MS) {
+        timer_arm(&c->deadline, H1_LAST_CALL_MS - idle_ms);
+        return;
+    }
     c->is_finishing = true;
     h1_codec_schedule(c);
 }

@@ -26,6 +26,10 @@ struct h1_stream {
     char inline_memory[H1_STREAM_ARENA_BYTES];
 };
 
+/* Draining: a client that was busy a moment ago may have its next request on the way, which is served
+ * and told that the conn closes; so a conn closes only after so long without one. */
+enum { H1_LAST_CALL_MS = 1000 };
+
 struct h1_codec {
     struct server_codec base;
     struct h1_stream *stream; /* the present one, or NULL */

@@ -62,6 +62,8 @@ void h1_codec_arm_deadline(struct h1_codec *c)
 
     if (c->head_started || c->request_count == 0)
         timer_arm(&c->deadline, limits->head_timeout_ms);
+    else if (http_server_is_draining(c->base.server) && H1_LAST_CALL_MS < limits->keepalive_ms)
+        timer_arm(&c->deadline, H1_LAST_CALL_MS);
     else
         timer_arm(&c->deadline, limits->keepalive_ms);
 }

@@ -137,6 +137,8 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *
             h2_session_glitch(session);
         break;
     case NGHTTP2_GOAWAY:
+        if (frame->goaway.last_stream_id == INT32_MAX)
+            h2_session_notice_sent(session);
         if (frame->goaway.error_code != NGHTTP2_NO_ERROR && session->terminated_ms == 0)
             session->peer_violated = true;
         break;

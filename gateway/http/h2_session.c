@@ -233,11 +233,18 @@ void h2_session_drain(struct h2_session *session)
         return;
     session->is_draining = true;
     session->draining_since_ms = h2_now_ms(session);
-    nghttp2_submit_shutdown_notice(session->ng);
-    nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, drain_ping);
-    session->ping_sent_ms = session->draining_since_ms;
+    nghttp2_submit_shutdown_notice(session->ng); /* h2_session_notice_sent() goes on */
     timer_arm(&session->watchdog, session->limits->ping_timeout_ms);
     h2_session_schedule(session);
+}
+
+/* Only now, since nghttp2 lets a PING overtake: its answer shall say that the notice was read. */
+void h2_session_notice_sent(struct h2_session *session)
+{
+    if (!session->is_draining || session->is_drained || session->terminated_ms != 0)
+        return;
+    nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, drain_ping);
+    session->ping_sent_ms = h2_now_ms(session);
 }
 
 static void drain_finally(struct h2_session *session)

@@ -123,6 +123,7 @@ void h2_session_finish(struct h2_session *session,
 void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum h2_verdict verdict,
                           const char *reason);
 void h2_session_drain(struct h2_session *session); /* server: graceful, in two steps */
+void h2_session_notice_sent(struct h2_session *session);
 void h2_session_drain_step(struct h2_session *session, const uint8_t *ping_opaque);
 void h2_session_dispose(struct h2_session *session); /* last call; the conn is gone after it */
 void h2_session_glitch(struct h2_session *session);

@@ -179,8 +179,23 @@ static void draining_closes_idle_connections_and_finishes_the_others(void **stat
     http_server_drain(app->server, 0);
     http_server_drain(app->server, 0);
     app_turn(app, 4);
-    assert_true(app_client_is_closed(app));
+    assert_false(app_client_is_closed(app)); /* it was busy a moment ago */
+    assert_true(app_wait(app, 3000, app_client_is_closed));
     assert_int_equal(app->closed_count, 1);
+
+    app_restart(app);
+    app_connect(app, NULL); /* idle, but the next request was on the way */
+    app_send(app, SLICE(GET_ROOT));
+    app_reply(app_request(app, 0), 200, "ok");
+    app_release(app_request(app, 0));
+    app_turn(app, 3);
+    http_server_drain(app->server, 0);
+    app_turn(app, 4);
+    app_send(app, SLICE(GET_ROOT));
+    app_reply(app_request(app, 1), 200, "last");
+    app_turn(app, 4);
+    assert_true(app_contains(app, "Connection: close\r\n\r\nlast"));
+    assert_true(app_client_is_closed(app));
 
     app_restart(app);
     app_connect(app, NULL); /* busy */
