@@ -15,7 +15,7 @@ before(async () => {
     await rig.setUp({
         target: agent,
         config: {
-            limits: { write_stall: '1s' },
+            limits: { write_stall: '3s' },
             log: { access: 'off' },
         },
     });
@@ -136,7 +136,7 @@ test('cookie bomb with a drip of WINDOW_UPDATE: 431, and no memory', async () =>
             await sleep(50);
         }
         for (const conn of conns) {
-            await until(() => conn.closed || conn.counts[T.HEADERS] === 99, 'not all are answered', within(5000));
+            await until(() => conn.closed || conn.counts[T.HEADERS] >= 99, 'not all are answered', within(5000));
             assert.equal(statusOf(conn.frames.find((f) => f.type === T.HEADERS).payload), 431);
         }
         for (const conn of conns) conn.close();

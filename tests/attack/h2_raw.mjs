@@ -2,7 +2,7 @@
 import { connect, createServer } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { once } from 'node:events';
-import { sleep } from '../support/harness.mjs';
+import { sleep, until } from '../support/harness.mjs';
 
 export const T = { DATA: 0, HEADERS: 1, PRIORITY: 2, RST: 3, SETTINGS: 4, PUSH: 5, PING: 6, GOAWAY: 7, WINDOW: 8, CONT: 9 };
 export const F = { END: 1, ACK: 1, END_HEADERS: 4, PADDED: 8, PRIORITY: 0x20 };
@@ -135,9 +135,7 @@ export class H2Raw {
 
     /** Did the peer end the connection within `ms`? */
     async ended(ms = 5000) {
-        const timer = new AbortController();
-        await Promise.race([this.closing, sleep(ms)]);
-        timer.abort();
+        await until(() => this.closed, '', ms).catch(() => {});
         return this.closed;
     }
 
