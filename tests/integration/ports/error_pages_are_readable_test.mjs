@@ -109,17 +109,16 @@ for (const { host, status, words, query } of PAGES)
     });
 
 test('programs get JSON with the same word, in HTTP/1.1 and HTTP/2, also by POST', async () => {
-    for (const http of ['1.1', '2'])
-        for (const method of ['GET', 'POST'])
-            for (const { host, status, query } of PAGES) {
-                const at = { host: `${host}.computer.test`, port: gateway.tls, ca: rig.certificates.pem, http };
-                const answer = await ask(at, { method, path: query ? query() : '/', body: method === 'POST' ? 'x' : undefined });
-                assert.equal(answer.status, status);
-                assert.match(answer.headers['content-type'], /^application\/json/);
-                const told = JSON.parse(answer.body);
-                if (status === 401) assert.ok(JSON.stringify(told).includes('auth_required'));
-                if (status === 403) assert.ok(JSON.stringify(told).includes('machine_unauthorized'));
-                assert.match(answer.headers['x-gateway-delivered'], /^(never|maybe)$/);
-                assert.ok(answer.headers['x-request-id']);
-            }
+    const check = async (http, method, { host, status, query }) => {
+        const at = { host: `${host}.computer.test`, port: gateway.tls, ca: rig.certificates.pem, http };
+        const answer = await ask(at, { method, path: query ? query() : '/', body: method === 'POST' ? 'x' : undefined });
+        assert.equal(answer.status, status);
+        assert.match(answer.headers['content-type'], /^application\/json/);
+        const told = JSON.stringify(JSON.parse(answer.body));
+        if (status === 401) assert.ok(told.includes('auth_required'), told);
+        if (status === 403) assert.ok(told.includes('machine_unauthorized'), told);
+        assert.match(answer.headers['x-gateway-delivered'], /^(never|maybe)$/);
+        assert.ok(answer.headers['x-request-id']);
+    };
+    await Promise.all(['1.1', '2'].flatMap((http) => ['GET', 'POST'].flatMap((method) => PAGES.map((page) => check(http, method, page)))));
 });
