@@ -44,8 +44,7 @@ static void call_move(struct call *call, enum call_state to)
 
 struct slice call_computer_id(const struct call *call)
 {
-    return call->port != NULL ? call->port->record->host.computer_id
-                              : call->principal->computer_id;
+    return call->port != NULL ? call->port->record->host.computer_id : call->principal->computer_id;
 }
 
 /* ---- what a call holds, and letting it go ---- */
@@ -238,12 +237,16 @@ static void fail_in_the_middle(struct call *call, const struct reply *reply)
     bool at_edge = call->relay.tracks_edge && stream_edge_is_at(&call->relay.edge);
     bool is_opaque = call->port != NULL && !call->port->is_grpc_answer;
 
-    if (is_opaque && !client->is_dead && !client->out_ended)
-        call_close_client(call, reset_toward_client(call));
-    else if (client->is_dead || client->out_ended || reply_end_stream(client, reply, at_edge))
+    if (is_opaque && !client->is_dead && !client->out_ended) {
+        if (port_call_close_websocket(call, reply))
+            call_move(call, CALL_FINISHING);
+        else
+            call_close_client(call, reset_toward_client(call));
+    } else if (client->is_dead || client->out_ended || reply_end_stream(client, reply, at_edge)) {
         call_move(call, CALL_FINISHING);
-    else
+    } else {
         call_close_client(call, reset_toward_client(call));
+    }
 }
 
 void call_fail(struct call *call, enum status status)
@@ -366,7 +369,8 @@ static enum step find(struct call *call)
 
 static enum step authorize(struct call *call)
 {
-    enum status status = call->kind->authorize(call);
+    bool is_refused = call->port != NULL && call->proxy->is_overloaded;
+    enum status status = is_refused ? STATUS_OVERLOADED : call->kind->authorize(call);
 
     if (status == STATUS_AGAIN)
         return STEP_WAIT;
@@ -539,10 +543,10 @@ static enum step rest(struct call *call)
 }
 
 static enum step (*const steps[CALL_STATE_COUNT])(struct call *) = {
-    [CALL_FINDING] = find,
-    [CALL_AUTHORIZING] = authorize,    [CALL_RESOLVING] = resolve, [CALL_COLLECTING] = collect,
-    [CALL_CONNECTING] = connect_agent, [CALL_RETRYING] = rest,     [CALL_RELAYING] = rest,
-    [CALL_FINISHING] = rest,           [CALL_REPLYING] = rest,     [CALL_CLOSED] = rest,
+    [CALL_FINDING] = find,       [CALL_AUTHORIZING] = authorize,    [CALL_RESOLVING] = resolve,
+    [CALL_COLLECTING] = collect, [CALL_CONNECTING] = connect_agent, [CALL_RETRYING] = rest,
+    [CALL_RELAYING] = rest,      [CALL_FINISHING] = rest,           [CALL_REPLYING] = rest,
+    [CALL_CLOSED] = rest,
 };
 
 void call_run(struct call *call)

@@ -65,5 +65,9 @@ void port_call_late(struct call *call);
 /* One side of a WebSocket has ended: the other may still speak, for a while. */
 void port_call_half_closed(struct call *call);
 
+/* A WebSocket ends from our side: with a close frame, where no frame of the app is cut. False: it
+ * can only be reset. */
+MUST_CHECK bool port_call_close_websocket(struct call *call, const struct reply *reply);
+
 /* The connection broke before a byte of the answer: may the request be sent again? */
 bool port_call_may_repeat(const struct call *call);

@@ -20,6 +20,8 @@ struct slice port_pass_scheme(const struct call *call)
     return client->link->tls.version != NULL ? SLICE("https") : SLICE("http");
 }
 
+enum { CLOSE_REASON_BYTES_MAX = 123 };
+
 static struct port_names names_of(const struct call *call)
 {
     const struct host *host = &call->port->record->host;
@@ -227,6 +229,10 @@ void port_call_response_head(struct call *call, const struct head *head, bool en
     }
     call->state_due_ms = 0;
     call->port->is_tunnel = head->status == 101;
+    if (call->port->is_tunnel) {
+        call->relay.tracks_edge = true;
+        stream_edge_init_websocket(&call->relay.edge);
+    }
     call->port->is_grpc_answer = slice_starts_with_nocase(
         fields_value(&head->fields, FIELD_CONTENT_TYPE), SLICE("application/grpc"));
     arena_init(&arena, memory, sizeof(memory)); /* no head is kept beyond exchange_send_head() */
@@ -238,6 +244,41 @@ void port_call_response_head(struct call *call, const struct head *head, bool en
     arena_deinit(&arena);
     if (ends)
         call_finish(call, STATUS_OK, ENDED_BY_AGENT);
+}
+
+/* Policy violation for those who may not be here any more; going away where that is what happens. */
+static unsigned close_code(enum status status)
+{
+    switch (status) {
+    case STATUS_DRAINING:
+    case STATUS_COMPUTER_UNKNOWN:
+    case STATUS_COMPUTER_NOT_RUNNING:
+        return 1001;
+    case STATUS_TOKEN_REVOKED:
+    case STATUS_TOKEN_EXPIRED:
+        return 1008;
+    default:
+        return 1011;
+    }
+}
+
+bool port_call_close_websocket(struct call *call, const struct reply *reply)
+{
+    struct exchange *client = call_client(call);
+    const struct stream_edge *edge = &call->relay.edge;
+    struct slice words =
+        slice_first(slice_from_string(status_name(reply->status)), CLOSE_REASON_BYTES_MAX);
+    unsigned code = close_code(reply->status);
+    const char head[] = { (char)0x88, (char)(2 + words.len), (char)(code >> 8), (char)code };
+
+    if (!call->port->is_tunnel || !stream_edge_is_at(edge))
+        return false;
+    if (!edge->saw_end) {
+        exchange_write(client, slice_of(head, sizeof(head)));
+        exchange_write(client, words);
+    }
+    exchange_end(client, NULL);
+    return true;
 }
 
 bool port_call_interim_passes(const struct call *call, unsigned status)

@@ -8,19 +8,56 @@ void stream_edge_init(struct stream_edge *edge, uint8_t end_flags)
     *edge = (struct stream_edge){ .end_flags = end_flags };
 }
 
+void stream_edge_init_websocket(struct stream_edge *edge)
+{
+    *edge = (struct stream_edge){ .is_websocket = true };
+}
+
 static void message_passed(struct stream_edge *edge)
 {
     edge->saw_end |= edge->is_last;
     edge->is_last = false;
 }
 
+static uint64_t big_endian(const uint8_t *bytes, unsigned count)
+{
+    uint64_t number = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        number = number << 8 | bytes[i];
+    return number;
+}
+
+enum { OPCODE_CLOSE = 8, LENGTH_IN_2 = 126, LENGTH_IN_8 = 127, MASK_BYTES = 4 };
+
+static unsigned length_bytes(const struct stream_edge *edge)
+{
+    unsigned length = edge->head[1] & 127u;
+
+    return length == LENGTH_IN_8 ? 8 : length == LENGTH_IN_2 ? 2 : 0;
+}
+
+static unsigned head_bytes(const struct stream_edge *edge)
+{
+    if (!edge->is_websocket)
+        return ENVELOPE_HEAD_BYTES;
+    if (edge->head_len < 2)
+        return 2;
+    return 2 + length_bytes(edge) + ((edge->head[1] & 128u) != 0 ? MASK_BYTES : 0);
+}
+
 static void head_passed(struct stream_edge *edge)
 {
     const uint8_t *head = edge->head;
 
-    edge->left_bytes =
-        (uint32_t)head[1] << 24 | (uint32_t)head[2] << 16 | (uint32_t)head[3] << 8 | head[4];
-    edge->is_last = (head[0] & edge->end_flags) != 0;
+    if (edge->is_websocket) {
+        edge->left_bytes =
+            length_bytes(edge) > 0 ? big_endian(head + 2, length_bytes(edge)) : head[1] & 127u;
+        edge->is_last = (head[0] & 15u) == OPCODE_CLOSE;
+    } else {
+        edge->left_bytes = big_endian(head + 1, 4);
+        edge->is_last = (head[0] & edge->end_flags) != 0;
+    }
     edge->head_len = 0;
     if (edge->left_bytes == 0)
         message_passed(edge);
@@ -30,14 +67,14 @@ static void head_passed(struct stream_edge *edge)
 static size_t pass_some(struct stream_edge *edge, struct slice bytes)
 {
     if (edge->left_bytes > 0) {
-        size_t count = bytes.len < edge->left_bytes ? bytes.len : edge->left_bytes;
-        edge->left_bytes -= (uint32_t)count;
+        size_t count = bytes.len < edge->left_bytes ? bytes.len : (size_t)edge->left_bytes;
+        edge->left_bytes -= count;
         if (edge->left_bytes == 0)
             message_passed(edge);
         return count;
     }
     edge->head[edge->head_len++] = (uint8_t)bytes.ptr[0];
-    if (edge->head_len == ENVELOPE_HEAD_BYTES)
+    if (edge->head_len == head_bytes(edge))
         head_passed(edge);
     return 1;
 }

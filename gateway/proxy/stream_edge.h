@@ -1,19 +1,22 @@
 /* proxy/stream_edge.h — where in a stream of envelopes (Connect, gRPC, gRPC-Web: one flag byte,
- * four of length, message) the bytes that passed have come to: a counter, never a copy. */
+ * four of length, message) or of WebSocket frames (RFC 6455 §5.2) the bytes that passed have come
+ * to: a counter, never a copy. */
 #pragma once
 
 #include "base/slice.h"
 
 struct stream_edge {
-    uint32_t left_bytes; /* of the message that is passing */
-    uint8_t head[5];
+    uint64_t left_bytes; /* of the message that is passing */
+    uint8_t head[14];
     uint8_t head_len;  /* bytes of the next envelope's head that have come */
     uint8_t end_flags; /* flags that mark the last envelope: 0x02 Connect, 0x80 gRPC-Web */
     bool is_last;      /* the envelope that is passing is the last */
-    bool saw_end;      /* the last envelope has passed whole */
+    bool saw_end;      /* the last envelope, or a close frame, has passed whole */
+    bool is_websocket;
 };
 
 void stream_edge_init(struct stream_edge *edge, uint8_t end_flags);
+void stream_edge_init_websocket(struct stream_edge *edge);
 void stream_edge_pass(struct stream_edge *edge, struct slice bytes);
 
 /* Passes bytes up to the first edge behind at least one byte; returns how many. All of them: maybe
