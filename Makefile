@@ -1,5 +1,5 @@
 # Thin: every target is one or two commands that can be typed by hand.
-.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench fmt lint fuzz clean
+.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench fmt lint fuzz load package clean
 .DEFAULT_GOAL := build
 
 JOBS ?= $(shell nproc)
@@ -34,6 +34,16 @@ test-asan:
 
 bench: build deps-bench
 	@bench/bench.py
+
+# make load SCENARIO=unary ARGS="--redis --duration 1m"; without a scenario it lists them
+load: deps
+	@test -f build/build.ninja || cmake --preset release >/dev/null
+	@cmake --build build -j $(JOBS) --target exec-gateway guest-agent exec-load exec-load-emit exec-load-app
+	@tests/load/run $(SCENARIO) $(ARGS)
+
+# build/packages/exec-gateway_<version>_<arch>.deb and guest-agent_…
+package: build
+	@cd build && cpack -G DEB -B packages
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

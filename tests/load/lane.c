@@ -55,7 +55,7 @@ void run_count(struct run *run, uint64_t due_us, enum outcome outcome)
 void run_count_event(struct run *run, uint64_t taken_us)
 {
     hdr_record(&run->now.events, taken_us);
-    if (now_us() >= run->warm_us)
+    if (!run->is_finishing && now_us() >= run->warm_us)
         hdr_record(&run->kept.events, taken_us);
 }
 

@@ -84,17 +84,12 @@ void results_add_lateness(struct results *results, const struct hdr *part)
 
 void results_close(struct results *results)
 {
-    size_t count = results->complete_count;
-
-    for (size_t i = 0; i < results->scenario->load_count; i++) {
-        for (size_t s = 0; s < results->second_count; s++) {
-            if (results->seconds[i][s].parts == NULL)
-                continue;
-            complete(&results->seconds[i][s]);
-            /* a part of a second after the end would look like a fall */
-            if (s * 1000 < results->scenario->duration_ms && s + 1 > count)
-                count = s + 1;
-        }
-    }
-    results->complete_count = count;
+    for (size_t i = 0; i < results->scenario->load_count; i++)
+        for (size_t s = 0; s < results->second_count; s++)
+            if (results->seconds[i][s].parts != NULL)
+                complete(&results->seconds[i][s]);
+    /* a part of a second would look like a fall */
+    results->complete_count = (size_t)results->ran_s;
+    if (results->complete_count > results->second_count)
+        results->complete_count = results->second_count;
 }

@@ -40,12 +40,26 @@ static uint64_t most_open(const struct results *results, size_t load)
     return most;
 }
 
+/* How long the load was asked for something that counts. */
+static double counted_span_s(const struct results *results, const struct load *load)
+{
+    const struct scenario *s = results->scenario;
+    double start = (double)(load->start_ms > s->warmup_ms ? load->start_ms : s->warmup_ms) / 1000;
+    double end = (double)s->duration_ms / 1000;
+
+    if (load->for_ms > 0 && (double)(load->start_ms + load->for_ms) / 1000 < end)
+        end = (double)(load->start_ms + load->for_ms) / 1000;
+    if (results->ran_s < end)
+        end = results->ran_s; /* stopped early */
+    return end - start;
+}
+
 static bool load_number(const struct results *results, size_t load, const char *metric, double *out)
 {
     const struct tally *t = &results->totals[load];
     const struct scenario *s = results->scenario;
     double errors = (double)tally_errors(t), all = (double)t->done + errors;
-    double counted_s = results->ran_s - (double)s->warmup_ms / 1000;
+    double counted_s = counted_span_s(results, &s->loads[load]);
     const struct number numbers[] = {
         { "started", (double)t->started },
         { "done", (double)t->done },
