@@ -282,6 +282,7 @@ static int run(struct work *work)
     struct buf words = { 0 };
     int code = EXIT_FAILED;
 
+    log_set_level(LOG_WARN); /* that Redis was reached is no news here */
     if (config_load(work->file, &words, &config) != STATUS_OK)
         fprintf(stderr, "exec-gateway: %s\n", buf_text(&words));
     else if (ask(work, config) == STATUS_OK)
