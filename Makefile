@@ -1,5 +1,5 @@
 # Thin: every target is one or two commands that can be typed by hand.
-.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench fmt lint fuzz load package clean
+.PHONY: all deps deps-test deps-bench build build-asan demo test test-release test-asan bench bench-quick fmt lint fuzz load package clean
 .DEFAULT_GOAL := build
 
 JOBS ?= $(shell nproc)
@@ -33,7 +33,11 @@ test-asan:
 	@ctest --test-dir build-asan --output-on-failure --no-tests=error -j $(JOBS)
 
 bench: build deps-bench
+	@cmake --build build -j $(JOBS) --target exec-load-emit
 	@bench/bench.py
+
+bench-quick: build deps-bench
+	@bench/count.py
 
 # make load SCENARIO=unary ARGS="--redis --duration 1m"; without a scenario it lists them
 load: deps

@@ -70,7 +70,7 @@ class Rig:
         subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.dir / "sign.key"], check=True)
         subprocess.run(["openssl", "ec", "-in", self.dir / "sign.key", "-pubout", "-out", self.dir / "sign.pub"], check=True, capture_output=True)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=localhost", "-keyout", self.dir / "cert.key", "-out", self.dir / "cert.pem"],
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", self.dir / "cert.key", "-out", self.dir / "cert.pem"],
                        check=True, capture_output=True)
         (self.dir / "both.pem").write_text((self.dir / "cert.pem").read_text() + (self.dir / "cert.key").read_text())
 
@@ -131,8 +131,7 @@ class Rig:
         return port
 
     def nginx(self, name, http, port):
-        base = self.dir / f"nginx-{name}"
-        base.mkdir()
+        base = pathlib.Path(tempfile.mkdtemp(prefix=f"nginx-{name}-", dir=self.dir))
         (base / "nginx.conf").write_text(f"""daemon off; master_process off; worker_processes 1; pid {base}/pid; error_log {base}/error.log warn;
 events {{ worker_connections 8192; }}
 http {{ access_log off; client_body_temp_path {base}/a; proxy_temp_path {base}/b; fastcgi_temp_path {base}/c; uwsgi_temp_path {base}/d;
@@ -151,7 +150,7 @@ http {{ access_log off; client_body_temp_path {base}/a; proxy_temp_path {base}/b
         clear, tls = free_port(), free_port()
         alpn = "alpn h2" if proto == "h2" else "alpn http/1.1"
         bind_proto = "proto h2" if proto == "h2" else ""
-        config = self.dir / f"{name}.cfg"
+        config = self.dir / f"{name}-{clear}.cfg"
         config.write_text(f"""global
   nbthread 1
   maxconn 8000
@@ -184,8 +183,7 @@ backend b
     def gateway(self, agent, prefix=(), routes=None, computers=1, more="", workers=1, name="exec-gateway"):
         """`agent`: port of the agent. Routes cmp_1 … cmp_N and session ses_1 lead to it."""
         clear, tls = free_port(), free_port()
-        folder = self.dir / name
-        folder.mkdir()
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=self.dir))
         if routes is None:
             file = folder / "routes.yaml"
             with file.open("w") as out:
@@ -208,7 +206,7 @@ backend b
     # ---- load ----
 
     def h2load(self, port, token, clients, streams, requests, path="/process.Process/List", tls=False, body=b"{}", h1=False,
-               content_type="application/json", expect_bytes=None):
+               content_type="application/json", expect_bytes=None, authority=None, uris=None):
         """One run of h2load; returns body bytes per request. Every request must have succeeded with 2xx."""
         args = [tool("h2load"), f"-c{clients}", f"-m{streams}", f"-n{requests}", "-t1"]
         if h1:
@@ -220,7 +218,10 @@ backend b
         args += ["-H", f"content-type: {content_type}"]
         if token:
             args += ["-H", f"authorization: Bearer {token}"]
-        args.append(f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}")
+        if authority:
+            args += ["-H", f":authority: {authority}"]
+        base = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        args += ["-i", uris, "-B", base] if uris else [base + path]
         out = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=600).stdout
         codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", out)
         data = re.search(r"traffic: .*\((\d+)\) data", out)
