@@ -47,7 +47,10 @@ load: deps
 
 # build/packages/exec-gateway_<version>_<arch>.deb and guest-agent_…
 package: build
-	@cd build && cpack -G DEB -B packages
+	@docker/install-packages.sh package
+	@cmake --build build -j $(JOBS) --target exec-load exec-load-emit exec-load-app
+	@cd build && cpack -G DEB -B packages >cpack.log || { cat cpack.log; exit 1; }
+	@rm -rf build/packages/_CPack_Packages; ls build/packages/*.deb
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
