@@ -147,10 +147,10 @@ export class H2Raw {
  * that were started at it, over all connections.
  */
 export async function rawAgent(script = () => {}, options = {}) {
-    const agent = { requests: 0, conns: [] };
+    const agent = { requests: 0, conns: [], settings: undefined }; // settings: of its next connections
     const server = createServer((socket) => {
         socket.setNoDelay(true);
-        const conn = new H2Raw(socket, { isAgent: true, ...options });
+        const conn = new H2Raw(socket, { isAgent: true, ...options, settings: agent.settings });
         const count = (f) => { if (f.type === T.HEADERS && f.id % 2 === 1 && !conn.known?.has(f.id)) { (conn.known ??= new Set()).add(f.id); agent.requests++; } };
         const got = conn.got.bind(conn);
         conn.got = (f) => { count(f); got(f); };

@@ -1,0 +1,145 @@
+// Slow peers, full houses and PROXY headers of strangers: each has a deadline or a bound, and the loop never spins.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { readFileSync } from 'node:fs';
+import http2 from 'node:http2';
+import { once } from 'node:events';
+import { rawExchange, sleep, until, gatewayBin, isSanitized } from '../support/harness.mjs';
+import { AttackRig, within } from './attack_rig.mjs';
+
+const rig = new AttackRig();
+
+before(() => rig.setUp({
+    listeners: [{}, { proxy_protocol: true, proxy_protocol_from: ['127.0.0.1'] }, { proxy_protocol: true, proxy_protocol_from: ['10.9.9.9'] }],
+    config: { workers: 1, limits: { h1: { head_timeout: '700ms', keepalive: '700ms' }, proxy_header_timeout: '700ms', write_stall: '1s', connections_per_address: 60, h2: { idle: '700ms' } } },
+}));
+after(() => rig.stop());
+
+/** Sends `text` a piece every `gap` ms until closed; how long that took. */
+async function drip(port, text, gap, ms = within(6000)) {
+    const socket = connect(port, '127.0.0.1');
+    let got = '';
+    let closed = false;
+    socket.on('data', (b) => { got += b.toString('latin1'); });
+    socket.on('error', () => {});
+    socket.on('close', () => { closed = true; });
+    await once(socket, 'connect');
+    const began = Date.now();
+    for (let i = 0; !closed && Date.now() - began < ms; i++) {
+        if (i < text.length) socket.write(text[i], 'latin1');
+        await sleep(gap);
+    }
+    socket.destroy();
+    return { ms: Date.now() - began, closed, got };
+}
+
+const slow = {
+    'a head that never ends': [0, 'GET / HTTP/1.1\r\nHost: exec.computer.test\r\n' + 'X-A: b\r\n'.repeat(500)],
+    'a head that stops': [0, 'GET / HT'],
+    'nothing at all': [0, ''],
+    'half a preface': [0, 'PRI * HTTP/2.0\r\n\r\nSM'],
+    'a PROXY header that stops': [1, 'PROXY TCP4 1.2.3'],
+    'a v2 PROXY header that stops': [1, '\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\x01\x02'],
+    'no PROXY header': [1, ''],
+};
+for (const [name, [index, text]] of Object.entries(slow)) {
+    test(`slow: ${name}: closed at its deadline`, async () => {
+        const result = await drip(rig.gateway.ports[index], text, 20);
+        assert.ok(result.closed, 'stays open');
+        assert.ok(result.ms < within(2500), `${result.ms} ms`);
+    });
+}
+
+const proxies = {
+    'HTTP without the header': 'GET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n',
+    'a line that is too long': `PROXY TCP4 ${'1'.repeat(200)}\r\n`,
+    'a family of datagrams': '\r\n\r\n\0\r\nQUIT\n\x21\x12\x00\x0c\x01\x02\x03\x04\x01\x02\x03\x04\x00\x01\x00\x02',
+    'a length beyond everything': `\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff${'\0'.repeat(3000)}`,
+    'a TLV that is longer than the header': '\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\x01\x02\x03\x04\x01\x02\x03\x04\x00\x01\x00\x02\x04\x00\x50x',
+    'a source that is a Unix socket': 'PROXY TCP4 unix:/x 127.0.0.1 1 443\r\n',
+};
+for (const [name, text] of Object.entries(proxies)) {
+    test(`PROXY with ${name}: closed unanswered`, async () => {
+        const answer = await rawExchange(rig.gateway.ports[1], [Buffer.from(text, 'latin1')], { ms: within(3000) });
+        assert.ok(answer.closed);
+        assert.equal(answer.text, '');
+    });
+}
+
+test('PROXY from a stranger: closed unheard, and what is announced is never believed', async () => {
+    const answer = await rawExchange(rig.gateway.ports[2], ['PROXY TCP4 6.6.6.6 127.0.0.1 1 443\r\nGET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n'], { ms: within(3000) });
+    assert.ok(answer.closed);
+    assert.equal(answer.text, '');
+    assert.match(rig.gateway.err, /not a trusted proxy/);
+    const plainly = await rawExchange(rig.port, ['PROXY TCP4 6.6.6.6 127.0.0.1 1 443\r\nGET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n'], { ms: within(3000) });
+    assert.match(plainly.text, /^HTTP\/1\.[01] 400 |^$/);
+    assert.ok(plainly.closed);
+});
+
+test('PROXY from the balancer: the announced address is in the access log', async () => {
+    const answer = await rawExchange(rig.gateway.ports[1], ['PROXY TCP4 6.6.6.7 127.0.0.1 1 443\r\nGET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'], { ms: within(3000) });
+    assert.match(answer.text, /^HTTP\/1\.1 [24]/);
+    await until(() => rig.gateway.accessLog().includes('6.6.6.7'), 'not in the log');
+});
+
+test('a client that reads nothing of a long answer is cut after write_stall', async () => {
+    const token = rig.quietToken;
+    const socket = connect(rig.port, '127.0.0.1');
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.pause();
+    const body = JSON.stringify({ process: { cmd: '/bin/sh', args: ['-c', 'head -c 30000000 /dev/zero | tr "\\0" x'] } });
+    socket.write(`POST /process.Process/Start HTTP/1.1\r\nHost: exec.computer.test\r\nAuthorization: Bearer ${token}\r\nAccept: application/x-ndjson\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await until(() => /side=client reason=write_stall/.test(rig.gateway.err), 'not cut', within(8000));
+    socket.destroy();
+});
+
+test('connections of one address: the 61st is closed, and room comes back', async () => {
+    const sockets = [];
+    for (let i = 0; i < 80; i++) {
+        const socket = connect(rig.port, '127.0.0.1');
+        socket.on('error', () => {});
+        socket.on('close', () => { socket.gone = true; });
+        socket.resume();
+        sockets.push(socket);
+    }
+    await until(() => sockets.filter((s) => s.gone).length >= 15, 'none is closed', within(600));
+    assert.match(rig.gateway.err, /too many connections of one address/);
+    for (const socket of sockets) socket.destroy();
+    await until(async () => /^HTTP\/1\.1 [24]/.test((await rawExchange(rig.port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text), 'no room again', within(4000));
+});
+
+test('out of descriptors: no spin, and it recovers', async () => {
+    const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), config: { workers: 1, drain_timeout: '200ms', limits: { connections: 100000, connections_per_address: 100000, h1: { head_timeout: '60s' } } } });
+    // RLIMIT_NOFILE of a running process: no shell has to be between us and its pid.
+    const { execFileSync } = await import('node:child_process');
+    execFileSync('prlimit', ['--pid', String(small.pid), '--nofile=128:128']);
+    const sockets = [];
+    for (let i = 0; i < 300; i++) {
+        const socket = connect(small.port, '127.0.0.1');
+        socket.on('error', () => {});
+        sockets.push(socket);
+    }
+    await until(() => /cannot accept, pausing/.test(small.err), 'never out of descriptors', within(5000));
+    const ticks = () => { const f = readFileSync(`/proc/${small.pid}/stat`, 'utf8').split(') ')[1].split(' '); return Number(f[11]) + Number(f[12]); };
+    const start = ticks();
+    await sleep(1000);
+    const share = ticks() - start; // of 100 in a second
+    assert.ok(share < (isSanitized ? 40 : 20), `${share} % of a CPU`);
+    for (const socket of sockets) socket.destroy();
+    await until(async () => /^HTTP\/1\.1 [24]/.test((await rawExchange(small.port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text), 'does not recover', within(5000));
+    assert.ok(gatewayBin);
+});
+
+test('an idle HTTP/2 connection gets GOAWAY, an idle HTTP/1.1 connection is closed', async () => {
+    const session = http2.connect(rig.gateway.url);
+    session.on('error', () => {});
+    const goaway = once(session, 'goaway');
+    const h1 = drip(rig.port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n'], 20);
+    const [code] = await goaway;
+    assert.equal(code, 0);
+    session.destroy();
+    const result = await h1;
+    assert.ok(result.closed && /^HTTP\/1\.1 [24]/.test(result.got) && result.ms < within(2500), `${result.ms} ms`);
+});
