@@ -25,7 +25,7 @@ async function watchedCurl(args, isUpload) {
     const base = { gateway: rssKiB(gateway.pid), agent: rssKiB(agent.pid) };
     const most = { gateway: 0, agent: 0 };
     const began = performance.now();
-    const curl = spawn('curl', ['-sS', '--fail', '-k', '--max-time', '280', '--connect-to', `::127.0.0.1:`, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const curl = spawn('curl', ['-sS', '--fail', '-k', '--max-time', process.env.PORTS_BYTES ? '1800' : '280', '--connect-to', `::127.0.0.1:`, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
     if (isUpload) createReadStream('/dev/zero', { end: BYTES - 1, highWaterMark: 1 << 20 }).pipe(curl.stdin).on('error', () => {});
     else curl.stdin.end();
     let output = '';
