@@ -9,6 +9,7 @@
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
 #include "proxy/port_call.h"
+#include "proxy/wake.h"
 
 enum {
     TIMEOUT_GRACE_MS = 1000, /* the agent enforces its deadline itself; we only see to it */
@@ -54,6 +55,7 @@ static void drop_upstream(struct call *call)
     struct exchange *upstream = call->relay.upstream;
 
     upstream_wait_cancel(&call->wait);
+    wake_leave(&call->proxy->wake, &call->waking);
     if (upstream == NULL)
         return;
     relay_detach(&call->relay);
@@ -237,7 +239,9 @@ static void fail_in_the_middle(struct call *call, const struct reply *reply)
     bool at_edge = call->relay.tracks_edge && stream_edge_is_at(&call->relay.edge);
     bool is_opaque = call->port != NULL && !call->port->is_grpc_answer;
 
-    if (is_opaque && !client->is_dead && !client->out_ended) {
+    if (call->port != NULL && port_call_say_close(call, reply))
+        call_move(call, CALL_FINISHING);
+    else if (is_opaque && !client->is_dead && !client->out_ended) {
         if (port_call_close_websocket(call, reply))
             call_move(call, CALL_FINISHING);
         else
@@ -395,6 +399,36 @@ static enum step authorize(struct call *call)
 
 /* ---- resolving ---- */
 
+/* Who is asking may, and where to is known: the request goes on. */
+static enum step resolved(struct call *call)
+{
+    if (call->exec.expects_continue && !call_client(call)->in_ended &&
+        call->relay.request_bytes == 0) {
+        static const struct head go_on = { .status = 100 };
+        exchange_send_interim(call_client(call), &go_on);
+    }
+    call_move(call, call->plain != NULL ? CALL_COLLECTING : CALL_CONNECTING);
+    return STEP_AGAIN;
+}
+
+/* ---- waking ---- */
+
+/* A person at a browser reads a page that comes again by itself; all others wait here. */
+static enum step wake(struct call *call)
+{
+    const struct wake_options *options = &call->config->options.wake;
+    bool stays = call->port == NULL || !call->port->request.is_navigation;
+
+    call->waking = wake_enter(&call->proxy->wake, call->computer->id, options);
+    if (call->waking == NULL || !stays) {
+        call_fail(call, STATUS_COMPUTER_NOT_RUNNING);
+        return STEP_WAIT;
+    }
+    call_move(call, CALL_WAKING);
+    call->state_due_ms = call_now_ms(call) + options->timeout_ms;
+    return STEP_WAIT;
+}
+
 static enum step resolve(struct call *call)
 {
     if (!call->session_known && call->session_lookup == NULL)
@@ -409,13 +443,18 @@ static enum step resolve(struct call *call)
     if (has_its_end(call) || !call->session_known || !call->computer_known)
         return STEP_WAIT;
     call->times.resolved_us = since_start_us(call);
-    if (call->exec.expects_continue && !call_client(call)->in_ended &&
-        call->relay.request_bytes == 0) {
-        static const struct head go_on = { .status = 100 };
-        exchange_send_interim(call_client(call), &go_on);
-    }
-    call_move(call, call->plain != NULL ? CALL_COLLECTING : CALL_CONNECTING);
-    return STEP_AGAIN;
+    if (call->needs_wake)
+        return wake(call);
+    return resolved(call);
+}
+
+void call_woken(struct call *call)
+{
+    call->needs_wake = false;
+    wake_done(&call->proxy->wake, call->waking);
+    wake_leave(&call->proxy->wake, &call->waking);
+    if (resolved(call) == STEP_AGAIN)
+        call_run(call);
 }
 
 /* ---- collecting ---- */
@@ -544,6 +583,8 @@ static enum step rest(struct call *call)
 
 static enum step (*const steps[CALL_STATE_COUNT])(struct call *) = {
     [CALL_FINDING] = find,       [CALL_AUTHORIZING] = authorize,    [CALL_RESOLVING] = resolve,
+    [CALL_WAKING] = rest,
+
     [CALL_COLLECTING] = collect, [CALL_CONNECTING] = connect_agent, [CALL_RETRYING] = rest,
     [CALL_RELAYING] = rest,      [CALL_FINISHING] = rest,           [CALL_REPLYING] = rest,
     [CALL_CLOSED] = rest,

@@ -267,6 +267,8 @@ static void on_upstream_body(struct exchange *exchange, struct slice bytes)
         if (relay_response_body_to_edge(&call->relay, bytes))
             call_fail(call, call->cut);
     } else {
+        if (call->port != NULL && call->port->is_tunnel)
+            websocket_edge_pass(&call->port->edge, bytes);
         relay_response_body(&call->relay, bytes);
     }
     call_leave(call);
@@ -445,7 +447,9 @@ static void computer_settled(struct call *call, enum status status, struct recor
 {
     status = judge_computer(status, record);
     call->computer_known = true;
-    if (status != STATUS_OK) {
+    call->needs_wake =
+        status == STATUS_COMPUTER_NOT_RUNNING && call->config->options.wake.is_enabled;
+    if (status != STATUS_OK && !call->needs_wake) {
         record_unref(&record);
         call_fail(call, status);
         return;
@@ -494,6 +498,19 @@ static void follow_computer(struct call *call, const struct record *record)
     call_reconnect(call);
 }
 
+/* It boots, or runs: that is what the call waits for. */
+static void follow_waking(struct call *call, enum status status, const struct record *record)
+{
+    struct record *old = call->computer;
+
+    call->computer = record_ref((struct record *)record);
+    record_unref(&old);
+    if (status == STATUS_OK && call->state == CALL_WAKING)
+        call_woken(call);
+    else
+        call->needs_wake = status != STATUS_OK;
+}
+
 void call_on_computer_change(struct record_watch *watch, enum status status,
                              const struct record *record)
 {
@@ -502,7 +519,9 @@ void call_on_computer_change(struct record_watch *watch, enum status status,
 
     call_enter(call);
     status = judge_computer(status, record);
-    if (status != STATUS_OK) {
+    if (call->needs_wake && (status == STATUS_OK || status == STATUS_COMPUTER_NOT_RUNNING)) {
+        follow_waking(call, status, record);
+    } else if (status != STATUS_OK) {
         call_fail(call, is_open ? STATUS_COMPUTER_NOT_RUNNING : status);
         upstream_pool_forget(call->proxy->upstreams, call->computer->id);
     } else if (!is_open) {

@@ -309,6 +309,7 @@ void port_call_shape_reply(const struct call *call, struct reply *reply)
     const struct port_call *port = call->port;
 
     reply->is_port = true;
+    reply->comes_again = call->needs_wake && reply->status == STATUS_COMPUTER_NOT_RUNNING;
     reply->host = port->host;
     reply->port = port->record != NULL ? port->record->host.port : 0;
     reply->cors_origin = cors_allowed_origin(&policy, &call_client(call)->request.fields);
