@@ -19,5 +19,7 @@ void call_run(struct call *call);
 void call_refused(struct call *call,
                   enum status status);  /* unseen by the agent: try again, or fail */
 bool call_try_again(struct call *call); /* false: once is enough, or too much is known of it */
+/* WAKING: the computer runs now. */
+void call_woken(struct call *call);
 void call_reconnect(struct call *call); /* the computer's record is another now */
 void call_retry_now(struct call *call);

@@ -9,8 +9,10 @@
 const struct call_state_row call_states[CALL_STATE_COUNT] = {
     [CALL_FINDING] = { "finding", TO(AUTHORIZING) | ENDS, 3000, STATUS_ROUTE_UNAVAILABLE },
     [CALL_AUTHORIZING] = { "authorizing", TO(RESOLVING) | ENDS, 1000, STATUS_INTERNAL },
-    [CALL_RESOLVING] = { "resolving", TO(COLLECTING) | TO(CONNECTING) | ENDS, 3000,
+    [CALL_RESOLVING] = { "resolving", TO(WAKING) | TO(COLLECTING) | TO(CONNECTING) | ENDS, 3000,
                          STATUS_ROUTE_UNAVAILABLE },
+    [CALL_WAKING] = { "waking", TO(COLLECTING) | TO(CONNECTING) | ENDS, 30000,
+                      STATUS_COMPUTER_NOT_RUNNING },
     [CALL_COLLECTING] = { "collecting", TO(CONNECTING) | ENDS, 30000, STATUS_REQUEST_TIMED_OUT },
     [CALL_CONNECTING] = { "connecting", TO(RETRYING) | TO(RELAYING) | ENDS, 5000,
                           STATUS_AGENT_TIMED_OUT },

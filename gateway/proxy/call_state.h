@@ -8,6 +8,7 @@ enum call_state {
     CALL_FINDING,     /* a published port: which one is meant */
     CALL_AUTHORIZING, /* who asks, may they */
     CALL_RESOLVING,   /* session and computer are looked up */
+    CALL_WAKING,      /* the computer does not run; it was asked for */
     CALL_COLLECTING,  /* plain JSON: the request body comes in whole */
     CALL_CONNECTING,  /* a client toward the agent is awaited */
     CALL_RETRYING,    /* the pause before the one second try */

@@ -220,9 +220,12 @@ void port_page_append(struct buf *into, const struct reply *reply, unsigned http
     const struct page_row *row = row_of(reply->status);
     const char *word = port_error_word(reply->status);
 
-    buf_append(into, SLICE("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                           "<title>"));
+    buf_append(into,
+               SLICE("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"));
+    if (reply->comes_again)
+        buf_append(into, SLICE("<meta http-equiv=\"refresh\" content=\"3\">"));
+    buf_append(into, SLICE("<title>"));
     append_text(into, row->title);
     buf_printf(into, "</title><style>%s</style></head><body><main><p class=\"code\">%u</p><h1>",
                page_style, http);

@@ -92,6 +92,7 @@ struct proxy *proxy_create(struct loop *loop, const struct proxy_options *option
     proxy->config = config_create(options);
     proxy->retry_credit = RETRY_CREDIT_MAX / 2;
     list_init(&proxy->calls);
+    wake_init(&proxy->wake, proxy);
     ENSURE(getrandom(proxy->random_state, sizeof(proxy->random_state), 0) ==
            (ssize_t)sizeof(proxy->random_state));
     proxy->random_state[0] |= 1; /* never all zero */
@@ -112,6 +113,7 @@ void proxy_destroy(struct proxy **proxy)
         call_close_client(call, RESET_CANCEL);
         call_leave(call);
     }
+    wake_deinit(&old->wake);
     in_flight_deinit(&old->by_session);
     in_flight_deinit(&old->by_computer);
     proxy_config_unref(&old->config);

@@ -6,6 +6,7 @@
 #include "proxy/in_flight.h"
 #include "proxy/port_host.h"
 #include "proxy/proxy.h"
+#include "proxy/wake.h"
 
 /* A snapshot of the options: calls keep the one that they began with. */
 struct proxy_config {
@@ -26,6 +27,7 @@ struct proxy {
     size_t call_count;
     struct in_flight by_session;
     struct in_flight by_computer;
+    struct wake_queue wake;
     uint64_t random_state[2];
     unsigned
         retry_credit;   /* in hundredths of a retry: each call earns some, each retry costs 100 */

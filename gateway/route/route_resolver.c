@@ -626,6 +626,11 @@ const struct route_resolver_counters *route_resolver_counters(const struct route
     return &resolver->counters;
 }
 
+struct route_store *route_resolver_store(const struct route_resolver *resolver)
+{
+    return resolver->store;
+}
+
 bool route_resolver_link_is_up(const struct route_resolver *resolver)
 {
     return resolver->link_is_up;

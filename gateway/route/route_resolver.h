@@ -80,4 +80,6 @@ size_t route_resolver_list(const struct route_resolver *resolver, size_t limit, 
 
 const struct route_resolver_counters *
 route_resolver_counters(const struct route_resolver *resolver);
+/* Borrowed: for what is no look-up. */
+struct route_store *route_resolver_store(const struct route_resolver *resolver);
 bool route_resolver_link_is_up(const struct route_resolver *resolver);

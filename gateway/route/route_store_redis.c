@@ -569,6 +569,11 @@ const struct route_store_redis_counters *route_store_redis_counters(const struct
     return &redis_of(store)->counters;
 }
 
+const char *route_store_redis_prefix(const struct route_store *store)
+{
+    return redis_of(store)->prefix;
+}
+
 void route_store_redis_append_key(const struct route_store *store, enum record_kind kind,
                                   struct slice id, struct buf *out)
 {

@@ -77,6 +77,8 @@ route_store_redis_command(struct route_store *store, const struct slice *words, 
 void route_store_redis_cancel(
     struct redis_command **command); /* sets *command to NULL; may already be NULL */
 
+const char *route_store_redis_prefix(const struct route_store *store); /* of every key */
+
 /* "computer:{cmp_1}" under the store's prefix. */
 void route_store_redis_append_key(const struct route_store *store, enum record_kind kind,
                                   struct slice id, struct buf *out);
