@@ -203,7 +203,7 @@ test('a client that vanishes frees the app, an app that vanishes ends the client
         attempt.refused.then(() => done(null));
     }), 'the new host does not serve');
     doomed.kill('SIGKILL');
-    assert.equal((await socket.closed).code, 1006);
+    assert.equal((await socket.closed).code, 1011, 'the gateway says so in the WebSocket');
 });
 
 /** A frame of a client (masked), shorter than 126 bytes. */
