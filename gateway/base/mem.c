@@ -121,6 +121,7 @@ void *mem_take(size_t size_bytes)
         return mem_alloc(bytes_of(size_class));
     kept[size_class].first = piece->next;
     kept[size_class].count--;
+    __builtin_prefetch(piece->next, 1); /* the next taker finds it warm; NULL does no harm */
     return piece;
 }
 

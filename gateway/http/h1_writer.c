@@ -118,11 +118,17 @@ static bool put_fields(struct text *text, const struct fields *fields, bool is_r
 
 static void put_length(struct text *text, int64_t length)
 {
-    char line[LINE_BYTES];
-    int len = snprintf(line, sizeof(line), "%lld\r\n", (long long)length);
+    char digits[LINE_BYTES];
+    size_t at = sizeof(digits);
 
+    ENSURE(length >= 0);
+    do {
+        digits[--at] = (char)('0' + length % 10);
+        length /= 10;
+    } while (length > 0);
     put(text, SLICE("Content-Length: "));
-    put(text, slice_of(line, (size_t)len));
+    put(text, slice_of(digits + at, sizeof(digits) - at));
+    put(text, SLICE("\r\n"));
 }
 
 /* Appends behind what waits already. */

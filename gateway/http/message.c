@@ -129,7 +129,9 @@ bool field_list_contains(struct slice list, struct slice lower_token)
 
 static bool is_letter_or_digit(unsigned char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    unsigned char lower = c | 0x20;
+
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9');
 }
 
 bool is_token(struct slice text)
@@ -140,25 +142,48 @@ bool is_token(struct slice text)
     return text.len > 0;
 }
 
-/* Eight bytes at a time, as values are most of a head. */
-bool is_field_value(struct slice text)
+/* May one of the eight bytes be a CTL? HTAB counts as one here; never wrong when it says no. */
+static bool may_hold_control(const char *bytes)
 {
     const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    size_t i = 0;
+    uint64_t word;
 
-    for (; i + 8 <= text.len; i += 8) {
-        uint64_t word;
-        memcpy(&word, text.ptr + i, 8);
-        uint64_t del = word ^ (ones * 0x7f);
-        if (((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & highs) != 0)
-            break; /* a CTL or HTAB: look closely */
-    }
-    for (; i < text.len; i++) {
+    memcpy(&word, bytes, 8);
+    uint64_t del = word ^ (ones * 0x7f);
+
+    return ((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & highs) != 0;
+}
+
+static bool has_control(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
+
         if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
+            return true;
     }
-    return slice_trim(text).len == text.len;
+    return false;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Eight bytes at a time, as values are most of a head; the last eight may overlap the ones before. */
+bool is_field_value(struct slice text)
+{
+    bool looks_clean = text.len >= 8;
+
+    if (text.len == 0)
+        return true;
+    for (size_t i = 0; looks_clean && i + 8 <= text.len; i += 8)
+        looks_clean = !may_hold_control(text.ptr + i);
+    if (looks_clean)
+        looks_clean = !may_hold_control(text.ptr + text.len - 8);
+    if (!looks_clean && has_control(text))
+        return false;
+    return !is_blank(text.ptr[0]) && !is_blank(text.ptr[text.len - 1]);
 }
 
 bool field_is_hop_by_hop(enum field_id id)
