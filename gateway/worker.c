@@ -151,6 +151,7 @@ static struct listener_options listener_options_of(const struct worker *w,
         .is_held = options->is_held,
         .inherited_fd = fd,
         .reuse_port = !is_unix,
+        .unix_mode = config_unix_modes[from->unix_mode],
         .proxy_protocol = from->proxy_protocol,
         .proxy_protocol_from = from->proxy_protocol_from.items,
         .proxy_protocol_from_count = from->proxy_protocol_from.count,
@@ -198,6 +199,18 @@ static enum status build_listeners(struct worker *w, const struct worker_options
             status = build_door(w, options, &w->doors[next++], i, nth);
     }
     return status;
+}
+
+/* A route that leads back to us would go round in circles. */
+static void shun_own_listeners(struct worker *w)
+{
+    struct address *own = mem_zeroed((w->door_count + 1) * sizeof(*own));
+
+    for (size_t i = 0; i < w->door_count; i++)
+        own[i] = *listener_address(w->doors[i].listener);
+    own[w->door_count] = w->config->admin_address;
+    upstream_pool_set_own(w->upstreams, own, w->door_count + 1);
+    mem_free(own);
 }
 
 static void on_drain_check(struct timer *timer)
@@ -249,6 +262,7 @@ static enum status worker_build(struct worker *w, const struct worker_options *o
         status = build_listeners(w, options);
     }
     if (status == STATUS_OK) {
+        shun_own_listeners(w);
         timer_arm(&w->warm_check, 0);
         timer_arm(&w->beat, BEAT_MS);
     }

@@ -34,9 +34,13 @@ struct config_listener {
     struct config_mark mark;
     struct address address;
     bool tls;
+    int unix_mode; /* index into config_unix_modes */
     bool proxy_protocol;
     struct config_networks proxy_protocol_from;
 };
+
+/* Of the paths of Unix sockets, by config_listener.unix_mode; 0: as the umask says. */
+extern const unsigned config_unix_modes[];
 
 struct config_certificate {
     struct config_mark mark;

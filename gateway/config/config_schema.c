@@ -14,12 +14,17 @@ static const char *const expiry_names[] = { "close", "allow", NULL };
 static const char *const routes_names[] = { "file", "redis", NULL };
 static const char *const sessions_names[] = { "auto", "required", "optional", NULL };
 
+static const char *const unix_mode_names[] = { "umask", "0600", "0660", "0666", NULL };
+const unsigned config_unix_modes[] = { 0, 0600, 0660, 0666 };
+
 static const struct schema_key listener_keys[] = {
     { "address", VALUE_ADDRESS, IN(config_listener, address),
       .words = "`HOST:PORT`, `:PORT` (every address), `[v6]:PORT` or `unix:/path`. Required." },
     { "tls", VALUE_BOOL, IN(config_listener, tls), "false",
       .words = "TLS with the certificates of `tls`; in clear the port takes HTTP/1.1 and HTTP/2 "
                "with prior knowledge." },
+    { "mode", VALUE_CHOICE, IN(config_listener, unix_mode), "umask", .choices = unix_mode_names,
+      .words = "Of the path of a Unix socket: who may connect." },
     { "proxy_protocol", VALUE_BOOL, IN(config_listener, proxy_protocol), "false",
       .words = "Every connection must begin with a PROXY header (v1 or v2)." },
     { "proxy_protocol_from", VALUE_NETWORKS, IN(config_listener, proxy_protocol_from),

@@ -69,6 +69,12 @@ void upstream_pool_destroy(struct upstream_pool **pool)
     *pool = NULL;
 }
 
+void upstream_pool_set_own(struct upstream_pool *pool, const struct address *listeners,
+                           size_t count)
+{
+    allow_list_set_own(&pool->allow, listeners, count);
+}
+
 struct http_client *upstream_pool_take(struct upstream_pool *pool,
                                        const struct upstream_target *target)
 {

@@ -59,6 +59,10 @@ struct upstream_pool *upstream_pool_create(struct loop *loop,
  * owners cancel them as ever. Not inside on_ready. Sets *pool to NULL; may already be NULL. */
 void upstream_pool_destroy(struct upstream_pool **pool);
 
+/* Where we listen ourselves: agents there are ROUTE_REFUSED. Copied; replaces what was told before. */
+void upstream_pool_set_own(struct upstream_pool *pool, const struct address *listeners,
+                           size_t count);
+
 /* A client with room for one more exchange right now, to be used before returning to the loop;
  * NULL: none (wait for one). A target with another boot, agent, protocol or TLS than before drops
  * the old connections (their exchanges are LOST, at the end of this turn). A TLS context that is

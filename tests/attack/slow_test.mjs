@@ -143,3 +143,19 @@ test('an idle HTTP/2 connection gets GOAWAY, an idle HTTP/1.1 connection is clos
     const result = await h1;
     assert.ok(result.closed && /^HTTP\/1\.1 [24]/.test(result.got) && result.ms < within(2500), `${result.ms} ms`);
 });
+
+test('a route to one of our own listeners is refused, however wide upstream.allow is', async () => {
+    const loop = await rig.startGateway({
+        routes: { computers: { cmp_1: { state: 'running', agent: `127.0.0.1:${rig.port}`, boot: '1', protocol: 'http1' } }, sessions: {} },
+        config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('admin.sock')}` } },
+    });
+    const own = await rig.startGateway({
+        routes: { computers: {}, sessions: {} },
+        config: { workers: 1, drain_timeout: '200ms' },
+    });
+    rig.write(own.routesFile.split('/').pop(), JSON.stringify({ computers: { cmp_1: { state: 'running', agent: `127.0.0.1:${own.port}`, boot: '1' } }, sessions: {} }));
+    const ask = (port) => rawExchange(port, [`POST /process.Process/List HTTP/1.1\r\nHost: exec.computer.test\r\nAuthorization: Bearer ${rig.attackToken}\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}`], { ms: within(5000) });
+    const answer = await until(async () => { const got = await ask(own.port); return !got.text.includes(' 404 ') && got; }, 'the route is not seen', within(5000));
+    assert.match(answer.text, /route_refused/);
+    assert.doesNotMatch((await ask(loop.port)).text, /route_refused/); // another gateway's listener is a computer like any other
+});

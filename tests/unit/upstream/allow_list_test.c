@@ -77,6 +77,38 @@ static void mapped_addresses_are_seen_as_ipv4(void **state)
     assert_false(admits("0.0.0.0/0", "[::ffff:169.254.169.254]:80"));
 }
 
+static bool admits_beside(const char *listener, const char *text)
+{
+    struct network any[2];
+    struct allow_list list;
+    struct address own, address;
+
+    assert_int_equal(network_parse(SLICE("0.0.0.0/0"), &any[0]), STATUS_OK);
+    assert_int_equal(network_parse(SLICE("127.0.0.0/8"), &any[1]), STATUS_OK);
+    allow_list_init(&list, any, 2);
+    assert_int_equal(address_parse(slice_from_string(listener), &own), STATUS_OK);
+    assert_int_equal(address_parse(slice_from_string(text), &address), STATUS_OK);
+    allow_list_set_own(&list, &own, 1);
+
+    bool does = allow_list_admits(&list, &address);
+
+    allow_list_deinit(&list);
+    return does;
+}
+
+static void our_own_listeners_are_never_admitted(void **state)
+{
+    (void)state;
+    assert_false(admits_beside("127.0.0.1:443", "127.0.0.1:443"));
+    assert_false(admits_beside("127.0.0.1:443", "[::ffff:127.0.0.1]:443"));
+    assert_true(admits_beside("127.0.0.1:443", "127.0.0.1:444"));
+    assert_true(admits_beside("127.0.0.1:443", "127.0.0.2:443"));
+    assert_false(admits_beside("*:443", "127.0.0.1:443"));
+    assert_false(admits_beside("0.0.0.0:443", "127.0.0.77:443"));
+    assert_true(admits_beside("0.0.0.0:443", "192.0.2.1:443"));
+    assert_true(admits_beside("unix:/run/x.sock", "127.0.0.1:443"));
+}
+
 static void port_0_unix_sockets_and_an_empty_list_admit_nothing(void **state)
 {
     struct allow_list list;
@@ -97,6 +129,7 @@ int main(void)
         cmocka_unit_test(a_listed_network_is_open),
         cmocka_unit_test(special_addresses_need_a_network_in_their_own_block),
         cmocka_unit_test(mapped_addresses_are_seen_as_ipv4),
+        cmocka_unit_test(our_own_listeners_are_never_admitted),
         cmocka_unit_test(port_0_unix_sockets_and_an_empty_list_admit_nothing),
     };
 
