@@ -1,6 +1,7 @@
 # `cmake --install` and the Debian packages: exec-gateway (what runs on an edge machine), exec-gateway-agent (the reference guest
 # agent) and exec-gateway-load (the load tester). `make package` writes them to build/packages.
 include(GNUInstallDirs)
+set(CMAKE_INSTALL_DOCDIR ${CMAKE_INSTALL_DATADIR}/doc/exec-gateway)
 
 install(TARGETS exec-gateway RUNTIME COMPONENT gateway)
 install(FILES conf/gateway.yaml conf/minimal.yaml conf/routes.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT gateway)
