@@ -65,6 +65,7 @@ static int check_arguments(const struct dev *dev)
     if (dev->agent != NULL && address_parse(slice_from_string(dev->agent), &address) != STATUS_OK)
         return cli_usage("dev: --agent: expected HOST:PORT with a numeric host, got \"%s\"",
                          dev->agent);
+    ENSURE(dev->agent_protocol != NULL); /* its option has an argument */
     if (strcmp(dev->agent_protocol, "h2c") != 0 && strcmp(dev->agent_protocol, "http1") != 0)
         return cli_usage("dev: --agent-protocol: expected h2c or http1, got \"%s\"",
                          dev->agent_protocol);
