@@ -28,7 +28,7 @@ struct h1_stream {
 
 /* Draining: a client that was busy a moment ago may have its next request on the way, which is served
  * and told that the conn closes; so a conn closes only after so long without one. */
-enum { H1_LAST_CALL_MS = 1000 };
+enum { H1_LAST_CALL_MS = 2000 };
 
 struct h1_codec {
     struct server_codec base;

@@ -180,7 +180,7 @@ static void draining_closes_idle_connections_and_finishes_the_others(void **stat
     http_server_drain(app->server, 0);
     app_turn(app, 4);
     assert_false(app_client_is_closed(app)); /* it was busy a moment ago */
-    assert_true(app_wait(app, 3000, app_client_is_closed));
+    assert_true(app_wait(app, 5000, app_client_is_closed));
     assert_int_equal(app->closed_count, 1);
 
     app_restart(app);
