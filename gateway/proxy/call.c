@@ -239,9 +239,7 @@ static void fail_in_the_middle(struct call *call, const struct reply *reply)
     bool at_edge = call->relay.tracks_edge && stream_edge_is_at(&call->relay.edge);
     bool is_opaque = call->port != NULL && !call->port->is_grpc_answer;
 
-    if (call->port != NULL && port_call_say_close(call, reply))
-        call_move(call, CALL_FINISHING);
-    else if (is_opaque && !client->is_dead && !client->out_ended) {
+    if (is_opaque && !client->is_dead && !client->out_ended) {
         if (port_call_close_websocket(call, reply))
             call_move(call, CALL_FINISHING);
         else

@@ -22,8 +22,8 @@ static const char no_envelope[] =
 
 static bool lacks_envelope(const struct call *call, struct slice bytes)
 {
-    return call->port == NULL && call->exec.caller == CALLER_CONNECT_STREAM && call->relay.request_bytes == 0 &&
-           bytes.ptr[0] == '{';
+    return call->port == NULL && call->exec.caller == CALLER_CONNECT_STREAM &&
+           call->relay.request_bytes == 0 && bytes.ptr[0] == '{';
 }
 
 /* A preflight reaches the app without a token, and so without a body. */
@@ -267,8 +267,6 @@ static void on_upstream_body(struct exchange *exchange, struct slice bytes)
         if (relay_response_body_to_edge(&call->relay, bytes))
             call_fail(call, call->cut);
     } else {
-        if (call->port != NULL && call->port->is_tunnel)
-            websocket_edge_pass(&call->port->edge, bytes);
         relay_response_body(&call->relay, bytes);
     }
     call_leave(call);

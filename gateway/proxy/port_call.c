@@ -259,8 +259,6 @@ static enum status port_authorize(struct call *call)
     counter_add(&call->proxy->counters.calls_other, 1);
     if (call->port->parsed != STATUS_OK)
         return call->port->parsed;
-    if (call->proxy->is_overloaded)
-        return STATUS_OVERLOADED;
     struct choice choice = judge_tokens(call);
 
     if (call->port->record->host.visibility == PORT_SESSION)

@@ -11,7 +11,6 @@
 #include "auth/websocket_accept.h"
 #include "proxy/call.h"
 #include "proxy/port_request.h"
-#include "proxy/websocket_edge.h"
 
 struct port_call {
     struct call *call;
@@ -24,7 +23,6 @@ struct port_call {
     struct record_watch watch;
     const struct port_token *redeemed; /* to become a cookie; NULL: none */
     bool is_grpc_answer;               /* the app's: ends with trailers even when it is cut */
-    struct websocket_edge edge;        /* of the app's frames, once it is a tunnel */
     bool is_tunnel;                    /* the app has switched to WebSocket */
     bool was_reused;                   /* the connection to the app had carried a request before */
     char websocket_key[WEBSOCKET_KEY_BYTES]; /* ours, toward the app, for an extended CONNECT */
@@ -63,10 +61,6 @@ bool port_call_interim_passes(const struct call *call, unsigned status);
 /* The request is whole, or moved: the app's time to answer begins (again). */
 void port_call_note_progress(struct call *call);
 void port_call_late(struct call *call);
-
-/* The head has gone, the gateway ends the call: a WebSocket gets a Close frame where one may stand.
- * False: nothing can be said, it just breaks. */
-MUST_CHECK bool port_call_say_close(struct call *call, const struct reply *reply);
 
 /* One side of a WebSocket has ended: the other may still speak, for a while. */
 void port_call_half_closed(struct call *call);

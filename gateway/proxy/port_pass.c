@@ -253,12 +253,12 @@ static unsigned close_code(enum status status)
     case STATUS_DRAINING:
     case STATUS_COMPUTER_UNKNOWN:
     case STATUS_COMPUTER_NOT_RUNNING:
+    case STATUS_CANCELED:
         return 1001;
-    case STATUS_TOKEN_REVOKED:
-    case STATUS_TOKEN_EXPIRED:
+    case STATUS_HOST_UNKNOWN:
         return 1008;
     default:
-        return 1011;
+        return status_http(status) == 401 || status_http(status) == 403 ? 1008 : 1011;
     }
 }
 
@@ -315,22 +315,6 @@ void port_call_late(struct call *call)
 void port_call_half_closed(struct call *call)
 {
     call->state_due_ms = call_now_ms(call) + HALF_CLOSED_MS;
-}
-
-bool port_call_say_close(struct call *call, const struct reply *reply)
-{
-    struct exchange *client = call_client(call);
-    struct buf close = { 0 };
-    bool is_said = call->port->is_tunnel && !client->is_dead && !client->out_ended &&
-                   websocket_edge_is_open(&call->port->edge) &&
-                   websocket_append_close(&close, reply->status, reply_words(reply));
-
-    if (is_said) {
-        exchange_write(client, buf_slice(&close));
-        exchange_end(client, NULL);
-    }
-    buf_deinit(&close);
-    return is_said;
 }
 
 bool port_call_may_repeat(const struct call *call)
