@@ -514,18 +514,22 @@ static void open_upstream(struct call *call, struct http_client *client)
 bool call_try_again(struct call *call)
 {
     struct proxy *proxy = call->proxy;
+    /* An app that closes kept-alive connections early is not one that has too much to do. */
+    bool is_free = call->port != NULL && call->port->was_reused;
+    unsigned cost = is_free ? 0 : RETRY_COST;
 
     if (call->retries > 0 || call->has_upstream_head || !relay_can_replay(&call->relay) ||
-        proxy->retry_credit < RETRY_COST)
+        proxy->retry_credit < cost)
         return false;
-    proxy->retry_credit -= RETRY_COST;
+    proxy->retry_credit -= cost;
     counter_add(&proxy->counters.retries, 1);
     call->retries++;
     call->maybe_delivered = false;
     drop_upstream(call);
     call_move(call, CALL_RETRYING);
-    call->state_due_ms =
-        call_now_ms(call) + RETRY_MIN_MS + proxy_random(proxy) % (RETRY_SPREAD_MS + 1);
+    call->state_due_ms = call_now_ms(call) + 1;
+    if (!is_free)
+        call->state_due_ms += RETRY_MIN_MS + proxy_random(proxy) % (RETRY_SPREAD_MS + 1);
     return true;
 }
 
