@@ -63,6 +63,7 @@ enum {
     SMALL_STEP_BYTES = 64, /* classes of small pieces: 64, 128 … 4096 */
     SMALL_COUNT = 64,
     LARGE_FIRST_BYTES = 8192, /* of large ones: 8, 16 … 128 KiB; above malloc decides */
+    LARGE_SLACK_BYTES = 512,  /* on top: for what is a round number and a little head */
     LARGE_COUNT = 5,
     CLASS_COUNT = SMALL_COUNT + LARGE_COUNT,
     KEPT_BYTES = 512 * 1024, /* per class */
@@ -91,6 +92,13 @@ struct piece_list {
 
 static _Thread_local struct piece_list kept[CLASS_COUNT];
 
+static size_t bytes_of(size_t size_class)
+{
+    if (size_class < SMALL_COUNT)
+        return (size_class + 1) * SMALL_STEP_BYTES;
+    return ((size_t)LARGE_FIRST_BYTES << (size_class - SMALL_COUNT)) + LARGE_SLACK_BYTES;
+}
+
 /* CLASS_COUNT: none. */
 static size_t size_class_of(size_t size_bytes)
 {
@@ -98,16 +106,9 @@ static size_t size_class_of(size_t size_bytes)
 
     if (size_bytes <= SMALL_STEP_BYTES * SMALL_COUNT)
         return size_bytes > 0 ? (size_bytes - 1) / SMALL_STEP_BYTES : 0;
-    while (size_class < CLASS_COUNT && size_bytes > (size_t)LARGE_FIRST_BYTES
-                                                        << (size_class - SMALL_COUNT))
+    while (size_class < CLASS_COUNT && size_bytes > bytes_of(size_class))
         size_class++;
     return size_class;
-}
-
-static size_t bytes_of(size_t size_class)
-{
-    return size_class < SMALL_COUNT ? (size_class + 1) * SMALL_STEP_BYTES
-                                    : (size_t)LARGE_FIRST_BYTES << (size_class - SMALL_COUNT);
 }
 
 void *mem_take(size_t size_bytes)
