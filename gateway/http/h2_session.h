@@ -23,7 +23,15 @@ struct h2_session;
 enum { H2_FRAME_DATA_BYTES = 16384, H2_FRAME_HEAD_BYTES = 9 };
 
 /* Why we end a connection; the server counts them. */
-enum h2_verdict { H2_NO_VERDICT, H2_IDLE, H2_GLITCHES, H2_RESETS, H2_FLOOD, H2_STALLED, H2_PROTOCOL };
+enum h2_verdict {
+    H2_NO_VERDICT,
+    H2_IDLE,
+    H2_GLITCHES,
+    H2_RESETS,
+    H2_FLOOD,
+    H2_STALLED,
+    H2_PROTOCOL
+};
 
 /* One stream. Lives until nghttp2 has closed it and the owner has released it. */
 struct h2_stream {
@@ -36,7 +44,7 @@ struct h2_stream {
     size_t field_bytes;
     uint32_t field_count;
     uint32_t crumb_count;
-    uint64_t body_bytes;     /* received */
+    uint64_t body_bytes; /* received */
     uint64_t opened_ms;
     uint64_t stuck_since_ms; /* `out` holds bytes and none left since; 0: nothing waits */
     uint64_t head_offset;    /* client: where in the output its HEADERS began */

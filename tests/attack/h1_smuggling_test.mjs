@@ -63,7 +63,8 @@ const bad = {
     'Transfer-Encoding in HTTP/1.0': () => `${line.replace('1.1', '1.0')}${authorization()}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
     'Transfer_Encoding beside': () => `${line}${authorization()}Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}`,
     'X_Computer_Id, which a guest may take for ours': () => `${line}${authorization()}X_Computer_Id: evil\r\nContent-Length: 2\r\n\r\n{}`,
-    'two Authorizations': () => `${line}${authorization()}${authorization()}Content-Length: 2\r\n\r\n{}`,
+    'Connection naming a field of ours away': () => `${line}${authorization()}Connection: x-computer-id\r\nContent-Length: 2\r\n\r\n{}`,
+    'Connection naming Authorization away': () => `${line}${authorization()}Connection: authorization\r\nContent-Length: 2\r\n\r\n{}`,
     'a space before the colon': () => `${line}${authorization()}Content-Length : 2\r\n\r\n{}`,
     'a folded field': () => `${line}${authorization()}X-A: b\r\n c\r\nContent-Length: 2\r\n\r\n{}`,
     'a bare LF in the head': () => `${line}${authorization()}X-A: b\nContent-Length: 2\r\n\r\n{}`,
@@ -113,6 +114,14 @@ test('a good request byte by byte, pipelined, with a blank line before: each ans
     assert.equal(guest.requests.length - start, 2);
 });
 
+test('two Authorizations are 400, and nothing reaches the guest', async () => {
+    const start = guest.requests.length;
+    const answer = await rawExchange(rig.port, [`${line}${authorization()}${authorization()}Connection: close\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(4000) });
+    assert.match(answer.text, /^HTTP\/1\.1 400 /);
+    assert.match(answer.text, /token_duplicate/);
+    assert.equal(guest.requests.length, start);
+});
+
 test('an early response closes the connection: what follows is never a request', async () => {
     const answer = await rawExchange(rig.port, [`${line}Content-Length: ${smuggled.length}\r\n\r\n`, smuggled], { gap: 100, ms: within(8000) });
     assert.match(answer.text, /^HTTP\/1\.1 401 /);
@@ -121,9 +130,9 @@ test('an early response closes the connection: what follows is never a request',
     assert.ok(answer.closed);
 });
 
-test('client copies of our fields never arrive, and Connection cannot name ours away', async () => {
+test('client copies of our fields never arrive', async () => {
     const start = guest.requests.length;
-    const answer = await rawExchange(rig.port, [`${line}${authorization()}X-Computer-Id: evil\r\nX-Session-Id: evil3\r\nX-User-Id: evil4\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: evil5\r\nForwarded: for=6.6.6.6\r\nConnection: close, x-request-id, authorization, x-computer-id\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(8000) });
+    const answer = await rawExchange(rig.port, [`${line}${authorization()}X-Computer-Id: evil\r\nX-Session-Id: evil3\r\nX-User-Id: evil4\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: evil5\r\nForwarded: for=6.6.6.6\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(8000) });
     const got = guest.requests.slice(start).join('');
     assert.ok(got.length > 0, `nothing arrived: ${answer.text}`);
     assert.doesNotMatch(got, /evil|6\.6\.6\.6/);
