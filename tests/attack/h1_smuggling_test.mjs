@@ -114,6 +114,11 @@ test('a good request byte by byte, pipelined, with a blank line before: each ans
     assert.equal(guest.requests.length - start, 2);
 });
 
+test('X-Computer-Id of another computer than the token\'s is 403', async () => {
+    const answer = await rawExchange(rig.port, [`${line}${authorization()}X-Computer-Id: cmp_2\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(4000) });
+    assert.match(answer.text, /^HTTP\/1\.1 403 [^]*token_computer/);
+});
+
 test('two Authorizations are 400, and nothing reaches the guest', async () => {
     const start = guest.requests.length;
     const answer = await rawExchange(rig.port, [`${line}${authorization()}${authorization()}Connection: close\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(4000) });
@@ -132,7 +137,7 @@ test('an early response closes the connection: what follows is never a request',
 
 test('client copies of our fields never arrive', async () => {
     const start = guest.requests.length;
-    const answer = await rawExchange(rig.port, [`${line}${authorization()}X-Computer-Id: evil\r\nX-Session-Id: evil3\r\nX-User-Id: evil4\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: evil5\r\nForwarded: for=6.6.6.6\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(8000) });
+    const answer = await rawExchange(rig.port, [`${line}${authorization()}X-Session-Id: evil3\r\nX-User-Id: evil4\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: evil5\r\nForwarded: for=6.6.6.6\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}`], { ms: within(8000) });
     const got = guest.requests.slice(start).join('');
     assert.ok(got.length > 0, `nothing arrived: ${answer.text}`);
     assert.doesNotMatch(got, /evil|6\.6\.6\.6/);
