@@ -45,7 +45,10 @@ static void call_move(struct call *call, enum call_state to)
 
 struct slice call_computer_id(const struct call *call)
 {
-    return call->port != NULL ? call->port->record->host.computer_id : call->principal->computer_id;
+    if (call->port != NULL)
+        return call->port->record->host.computer_id;
+    ENSURE(call->principal != NULL);
+    return call->principal->computer_id;
 }
 
 /* ---- what a call holds, and letting it go ---- */

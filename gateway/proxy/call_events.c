@@ -452,6 +452,7 @@ static void computer_settled(struct call *call, enum status status, struct recor
         call_fail(call, status);
         return;
     }
+    ENSURE(record != NULL); /* both of the states that are left come from one */
     call->computer = record;
     record_watch_start(call->proxy->routes, &call->computer_watch, RECORD_COMPUTER, record->id);
 }

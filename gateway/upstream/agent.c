@@ -292,7 +292,8 @@ enum status agent_late_status(const struct agent *agent)
 
 static void failed(struct agent *agent)
 {
-    if (agent->computer != NULL) /* a port: the agent has a health of its own, apps are not punished */
+    if (agent->computer !=
+        NULL) /* a port: the agent has a health of its own, apps are not punished */
         return;
     (void)agent_health_failed(&agent->health, &agent->pool->health, now_ms(agent), arc4random());
 }
