@@ -34,7 +34,7 @@ before(async () => {
     routes = new MovingRoutes(farm, HOSTS, GRACE_MS);
     await routes.putAll(redis);
     gateway = await rig.startPortsGateway({ agent: { address: '' }, redis: server });
-    tokens = farm.map(({ id }, c) => rig.accessToken({ computer: id, session: `acs_${c}` }));
+    tokens = farm.map(({ id }, c) => rig.signedToken({ kind: 'browser', cid: id, sid: `acs_${c}` }));
 });
 after(async () => {
     redis?.close();
@@ -191,7 +191,7 @@ test(`${SECONDS} s of traffic and change: every answer is by the computer and po
     process.stdout.write(`# ${calls} calls, ${routes.changes} changes, ${tally.cut} cut by a change; ${JSON.stringify(tally.kinds)} ${JSON.stringify(tally.statuses)}\n`);
     assert.deepEqual(tally.wrong, []);
     assert.deepEqual(tally.failed.slice(0, 20), [], `${tally.failed.length} failed while nothing changed`);
-    for (const { name } of KINDS) assert.ok(tally.kinds[name] > 5, name);
+    for (const { name } of KINDS) assert.ok(tally.kinds[name] > 0, `never ${name}`);
     for (const status of [101, 200, 401, 403, 404, 503]) assert.ok(tally.statuses[status] > 0, `never ${status}`);
     assert.ok(tally.cut < calls / 5, `${tally.cut} of ${calls} cut`);
 });
