@@ -77,8 +77,8 @@ describe('a session', () => {
     ])
         test(name, async () => {
             const all = await openAll();
-            const began = Date.now();
             change(all.session);
+            const began = Date.now(); // redis-cli itself may take long on a busy machine
             await expectEnds(all, began, Code.Unauthenticated);
             assert.equal((await all.again()).status, 401);
         });
@@ -86,8 +86,8 @@ describe('a session', () => {
 
 test('a computer is deleted', async () => {
     const all = await openAll();
-    const began = Date.now();
     redis.cli('DEL', `computer:{${all.computer}}`);
+    const began = Date.now();
     await expectEnds(all, began, Code.Unavailable);
     assert.equal((await all.again()).status, 404);
 });
@@ -95,7 +95,7 @@ test('a computer is deleted', async () => {
 test('the token passes its exp', async () => {
     const ttl = isSanitized ? 20 : 8;
     const minted = Date.now();
-    const all = await openAll({ ttl: `${ttl}s` });
+    const all = await openAll({ ttl });
     await sleep(Math.max(0, minted + ttl * 1000 - 1000 - Date.now()));
     await expectEnds(all, minted + (ttl + 1) * 1000, Code.Unauthenticated); // `exp` is in whole seconds
     assert.equal((await all.again()).status, 401);
@@ -109,15 +109,15 @@ test('a WebSocket of a published port ends with 1008', async () => {
     const closed = new Promise((done) => socket.on('close', (code) => done(code)));
     socket.on('error', () => {});
     await new Promise((done, fail) => { socket.on('open', done); socket.on('unexpected-response', (_, response) => fail(new Error(`status ${response.statusCode}`))); });
-    const began = Date.now();
     redis.cli('HSET', 'session:{acs_1}', 'revoked', '1');
+    const began = Date.now();
     assert.equal(await closed, 1008);
     assert.ok(Date.now() - began < LIMIT_MS);
 });
 
 test('on_expiry: allow lets an open stream live, and refuses the next request', async () => {
     const lenient = await rig.startGateway({ routes: rig.routesFor(agent), config: { auth: { leeway: '0s', on_expiry: 'allow' } } });
-    const token = rig.token({ ttl: isSanitized ? '8s' : '3s' });
+    const token = rig.token({ ttl: isSanitized ? 8 : 3 });
     const text = fetch(`${lenient.url}/process.Process/Start`, {
         method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/x-ndjson' },
         body: JSON.stringify({ command: ['sh', '-c', `sleep ${isSanitized ? 11 : 5}; echo lived`] }),
