@@ -19,7 +19,8 @@ static char bytes[256 * 1024];
 
 static struct sockaddr_in loopback(const char *port)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port)) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons((unsigned short)atoi(port)) };
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
@@ -39,7 +40,8 @@ static void take(int epoll_fd, int listener, const struct sockaddr_in *upstream)
     int client = accept(listener, NULL, NULL);
     int agent = socket(AF_INET, SOCK_STREAM, 0);
 
-    if (client < 0 || agent < 0 || connect(agent, (const struct sockaddr *)upstream, sizeof(*upstream)) != 0) {
+    if (client < 0 || agent < 0 ||
+        connect(agent, (const struct sockaddr *)upstream, sizeof(*upstream)) != 0) {
         perror("relay");
         exit(1);
     }
@@ -60,7 +62,8 @@ static void pass(int fd)
         return;
     }
     for (ssize_t done = 0; done < count;) {
-        ssize_t sent = send(peer, bytes + done, (size_t)(count - done), MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent =
+            send(peer, bytes + done, (size_t)(count - done), MSG_NOSIGNAL | MSG_DONTWAIT);
         struct pollfd room = { .fd = peer, .events = POLLOUT };
 
         if (sent > 0)
@@ -81,7 +84,8 @@ int main(int argc, char **argv)
     struct epoll_event events[EVENTS];
 
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(listener, (struct sockaddr *)&here, sizeof(here)) != 0 || listen(listener, 4096) != 0) {
+    if (bind(listener, (struct sockaddr *)&here, sizeof(here)) != 0 ||
+        listen(listener, 4096) != 0) {
         perror("relay");
         return 1;
     }

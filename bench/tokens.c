@@ -48,7 +48,8 @@ int main(int argc, char **argv)
         char claims[512], token[1024];
         unsigned char raw[64];
         int len = snprintf(claims, sizeof(claims),
-                           "{\"iss\":\"bench\",\"aud\":\"exec\",\"iat\":%ld,\"nbf\":%ld,\"exp\":%ld,\"sub\":\"u%ld\",\"sid\":\"ses_1\","
+                           "{\"iss\":\"bench\",\"aud\":\"exec\",\"iat\":%ld,\"nbf\":%ld,\"exp\":%"
+                           "ld,\"sub\":\"u%ld\",\"sid\":\"ses_1\","
                            "\"cid\":\"cmp_1\",\"kind\":\"exec\",\"cap\":[\"process\"]}",
                            now, now, now + 3600, atol(argv[3]) + i);
         size_t at = base64url((const unsigned char *)head, sizeof(head) - 1, token);

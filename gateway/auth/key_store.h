@@ -8,16 +8,23 @@
 struct key_store;
 
 enum token_algorithm { /* RFC 7518 §3.1 */
-    TOKEN_HS256, TOKEN_HS384, TOKEN_HS512,
-    TOKEN_RS256, TOKEN_RS384, TOKEN_RS512,
-    TOKEN_ES256, TOKEN_ES384, TOKEN_ES512,
-    TOKEN_ALGORITHM_COUNT
+                       TOKEN_HS256,
+                       TOKEN_HS384,
+                       TOKEN_HS512,
+                       TOKEN_RS256,
+                       TOKEN_RS384,
+                       TOKEN_RS512,
+                       TOKEN_ES256,
+                       TOKEN_ES384,
+                       TOKEN_ES512,
+                       TOKEN_ALGORITHM_COUNT
 };
 
 struct key_options {
-    const char *kid;                /* [A-Za-z0-9_-]{1,64} */
+    const char *kid; /* [A-Za-z0-9_-]{1,64} */
     enum token_algorithm algorithm;
-    const char *file;               /* HS*: the raw secret (one trailing newline is cut), at least the hash's length;
+    const char
+        *file; /* HS*: the raw secret (one trailing newline is cut), at least the hash's length;
                                      * RS*, ES*: PEM public key, private key or certificate */
 };
 

@@ -9,15 +9,18 @@
 
 struct token_verifier;
 
-enum token_use { TOKEN_USE_EXEC, TOKEN_USE_ACCESS }; /* decides the audience and the kinds: exec | browser, vnc */
+enum token_use {
+    TOKEN_USE_EXEC,
+    TOKEN_USE_ACCESS
+}; /* decides the audience and the kinds: exec | browser, vnc */
 
 struct token_options {
-    const char *issuer;            /* "" is not allowed */
-    const char *exec_audience;     /* "exec" */
-    const char *access_audience;   /* "access" */
-    uint64_t leeway_ms;            /* 30 s, for exp, nbf and iat */
-    size_t token_bytes;            /* 8 KiB: TOKEN_TOO_LONG */
-    size_t cache_entries;          /* 65536; the least recently used leaves first */
+    const char *issuer;          /* "" is not allowed */
+    const char *exec_audience;   /* "exec" */
+    const char *access_audience; /* "access" */
+    uint64_t leeway_ms;          /* 30 s, for exp, nbf and iat */
+    size_t token_bytes;          /* 8 KiB: TOKEN_TOO_LONG */
+    size_t cache_entries;        /* 65536; the least recently used leaves first */
 };
 
 struct token_counters {

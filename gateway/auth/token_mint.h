@@ -8,10 +8,10 @@ struct token_claims {
     const char *audience;
     const char *session_id;
     const char *computer_id;
-    const char *user_id;          /* NULL: no sub */
-    const char *kind;             /* "exec", "browser", "vnc" */
+    const char *user_id;             /* NULL: no sub */
+    const char *kind;                /* "exec", "browser", "vnc" */
     const char *const *capabilities; /* NULL-terminated; NULL: no cap */
-    const char *port;             /* NULL: no port */
+    const char *port;                /* NULL: no port */
     int64_t issued_wall_s;
     int64_t expires_wall_s;
 };

@@ -8,9 +8,9 @@
 #include "base/slice.h"
 
 struct buf {
-    char *memory;   /* owned; NULL when nothing was ever held or after buf_deinit */
-    size_t start;   /* first live byte */
-    size_t len;     /* live bytes */
+    char *memory; /* owned; NULL when nothing was ever held or after buf_deinit */
+    size_t start; /* first live byte */
+    size_t len;   /* live bytes */
     size_t capacity;
 };
 

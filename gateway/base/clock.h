@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 struct clock {
-    uint64_t now_ms;  /* CLOCK_MONOTONIC */
-    uint64_t now_us;  /* the same, in microseconds */
-    int64_t wall_ms;  /* CLOCK_REALTIME, milliseconds since 1970 */
+    uint64_t now_ms; /* CLOCK_MONOTONIC */
+    uint64_t now_us; /* the same, in microseconds */
+    int64_t wall_ms; /* CLOCK_REALTIME, milliseconds since 1970 */
 };
 
 void clock_refresh(struct clock *clock);

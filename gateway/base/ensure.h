@@ -7,11 +7,10 @@
 /* Prints where and what to standard error, then aborts. */
 _Noreturn void ensure_failed(const char *condition, const char *file, int line);
 
-#define ENSURE(condition)                                                                          \
-    ((condition) ? (void)0 : ensure_failed(#condition, __FILE__, __LINE__))
+#define ENSURE(condition) ((condition) ? (void)0 : ensure_failed(#condition, __FILE__, __LINE__))
 
 #define CONTAINER_OF(pointer, type, member)                                                        \
-    ((type *)(void *)((char *)(pointer)-__builtin_offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer) - __builtin_offsetof(type, member)))
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_index, first_index)                                                     \

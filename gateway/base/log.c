@@ -35,8 +35,8 @@ void log_line(enum log_level level, const char *format, ...)
     int words_len = vsnprintf(line + len, sizeof(line) - len - 1, format, arguments);
     va_end(arguments);
     if (words_len > 0)
-        len += (size_t)words_len < sizeof(line) - len - 1 ? (size_t)words_len
-                                                          : sizeof(line) - len - 2;
+        len +=
+            (size_t)words_len < sizeof(line) - len - 1 ? (size_t)words_len : sizeof(line) - len - 2;
     for (size_t i = words_start; i < len; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';

@@ -15,7 +15,8 @@ void mem_free(void *memory); /* NULL is allowed */
 
 /* For what comes and goes with every request: memory of the same size is kept per thread for the next taker instead of going
  * back to malloc, up to a bounded amount. mem_give() gets the size that mem_take() got; NULL is allowed. */
-void *mem_take(size_t size_bytes); /* returns owned, never NULL, not cleared; return with mem_give */
+void *
+mem_take(size_t size_bytes); /* returns owned, never NULL, not cleared; return with mem_give */
 void mem_give(void *memory, size_t size_bytes);
 
 /* Overwrites a secret before it is freed; the compiler may not drop it. */

@@ -131,7 +131,8 @@ enum status config_check_admin(const struct config_reading *reading)
                                   "ports.domain: expected a domain name in lower case");
     if (status == STATUS_OK && config->ports_login_url != NULL &&
         !is_login_url(slice_from_string(config->ports_login_url)))
-        status = config_wrong(reading, config_mark_of(reading, "ports.login_url"),
-                              "ports.login_url: expected http:// or https:// and visible characters");
+        status =
+            config_wrong(reading, config_mark_of(reading, "ports.login_url"),
+                         "ports.login_url: expected http:// or https:// and visible characters");
     return status;
 }

@@ -11,9 +11,9 @@ enum { ENVELOPE_HEAD_BYTES = 5, ENVELOPE_COMPRESSED = 0x01, ENVELOPE_END_STREAM 
 void envelope_append(struct buf *buf, uint8_t flags, struct slice message);
 
 struct envelope_reader {
-    struct buf held;        /* the envelope that is not whole yet */
-    size_t message_bytes;   /* longest message that is taken */
-    bool ended;             /* END_STREAM was seen */
+    struct buf held;      /* the envelope that is not whole yet */
+    size_t message_bytes; /* longest message that is taken */
+    bool ended;           /* END_STREAM was seen */
 };
 
 void envelope_reader_init(struct envelope_reader *reader, size_t message_bytes);

@@ -11,8 +11,15 @@
 enum message_codec { MESSAGE_JSON, MESSAGE_PROTO };
 
 enum process_method {
-    METHOD_START, METHOD_CONNECT, METHOD_LIST, METHOD_UPDATE, METHOD_SEND_INPUT, METHOD_STREAM_INPUT,
-    METHOD_SEND_SIGNAL, METHOD_CLOSE_STDIN, PROCESS_METHOD_COUNT
+    METHOD_START,
+    METHOD_CONNECT,
+    METHOD_LIST,
+    METHOD_UPDATE,
+    METHOD_SEND_INPUT,
+    METHOD_STREAM_INPUT,
+    METHOD_SEND_SIGNAL,
+    METHOD_CLOSE_STDIN,
+    PROCESS_METHOD_COUNT
 };
 const char *process_method_text(enum process_method method); /* "SendInput" */
 /* "/process.Process/Start" exactly; false: no such method. */
@@ -48,7 +55,7 @@ struct start_request {
     struct process_config process;
     bool has_pty, has_pty_size;
     struct pty_size pty;
-    struct slice tag; /* empty: none */
+    struct slice tag;              /* empty: none */
     bool has_stdin, stdin_enabled; /* absent counts as true */
 };
 
@@ -61,16 +68,22 @@ struct process_input {
 
 enum process_signal { SIGNAL_UNSPECIFIED = 0, SIGNAL_SIGTERM = 15, SIGNAL_SIGKILL = 9 };
 
-enum stream_input_kind { STREAM_INPUT_NONE, STREAM_INPUT_START, STREAM_INPUT_DATA, STREAM_INPUT_KEEPALIVE };
+enum stream_input_kind {
+    STREAM_INPUT_NONE,
+    STREAM_INPUT_START,
+    STREAM_INPUT_DATA,
+    STREAM_INPUT_KEEPALIVE
+};
 
 /* One request of any method; only the parts of its method are set. */
 struct process_request {
     struct start_request start;
-    struct process_selector selector; /* Connect, Update, SendInput, SendSignal, CloseStdin; StreamInput's start */
-    bool has_pty, has_pty_size;       /* Update */
+    struct process_selector
+        selector; /* Connect, Update, SendInput, SendSignal, CloseStdin; StreamInput's start */
+    bool has_pty, has_pty_size; /* Update */
     struct pty_size pty;
-    struct process_input input;       /* SendInput; StreamInput's data */
-    int32_t signal;                   /* SendSignal: the enum's number, known or not */
+    struct process_input input; /* SendInput; StreamInput's data */
+    int32_t signal;             /* SendSignal: the enum's number, known or not */
     enum stream_input_kind stream_input;
 };
 
@@ -81,20 +94,29 @@ MUST_CHECK enum status process_request_decode(enum process_method method, enum m
                                               struct process_request *out_request,
                                               struct buf *out_error);
 
-enum process_event_kind { EVENT_NONE, EVENT_START, EVENT_STDOUT, EVENT_STDERR, EVENT_PTY, EVENT_KEEPALIVE, EVENT_END };
+enum process_event_kind {
+    EVENT_NONE,
+    EVENT_START,
+    EVENT_STDOUT,
+    EVENT_STDERR,
+    EVENT_PTY,
+    EVENT_KEEPALIVE,
+    EVENT_END
+};
 
 struct process_event {
     enum process_event_kind kind;
-    uint32_t pid;          /* START */
-    struct slice bytes;    /* STDOUT, STDERR, PTY */
-    int32_t exit_code;     /* END and below */
+    uint32_t pid;       /* START */
+    struct slice bytes; /* STDOUT, STDERR, PTY */
+    int32_t exit_code;  /* END and below */
     bool exited;
-    struct slice status;   /* "exit status 1", "signal: killed" */
-    struct slice error;    /* empty: absent */
+    struct slice status; /* "exit status 1", "signal: killed" */
+    struct slice error;  /* empty: absent */
 };
 
 /* A Start/Connect response message: {"event":{…}}. Appends; JSON is compact; proto3 defaults are left out. */
-void process_event_encode(enum message_codec codec, const struct process_event *event, struct buf *into);
+void process_event_encode(enum message_codec codec, const struct process_event *event,
+                          struct buf *into);
 MUST_CHECK enum status process_event_decode(enum message_codec codec, struct slice message,
                                             struct arena *arena, struct process_event *out_event);
 
@@ -109,4 +131,5 @@ void process_list_encode(enum message_codec codec, const struct process_info *in
 void process_empty_encode(enum message_codec codec, struct buf *into);
 
 /* Encodes a Start request from its parts (the gateway, for the plain-JSON form). */
-void start_request_encode(enum message_codec codec, const struct start_request *request, struct buf *into);
+void start_request_encode(enum message_codec codec, const struct start_request *request,
+                          struct buf *into);

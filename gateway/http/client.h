@@ -35,7 +35,7 @@ struct http_client { /* embedded first in the codec's struct */
     struct conn *conn; /* owned */
     const struct http_limits *limits;
     struct exchange_link link;
-    size_t open_count; /* exchanges that are not closed at the codec yet */
+    size_t open_count;     /* exchanges that are not closed at the codec yet */
     uint64_t opened_count; /* exchanges in its life */
 };
 

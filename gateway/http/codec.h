@@ -10,7 +10,8 @@ struct server_codec_ops {
     void (*start)(struct server_codec *codec, struct slice early);
     void (*drain)(struct server_codec *codec);
     bool (*is_idle)(const struct server_codec *codec); /* no exchange open, none on its way */
-    void (*destroy)(struct server_codec *codec); /* at once; on_reset(RESET_LOST) to open exchanges */
+    void (*destroy)(
+        struct server_codec *codec); /* at once; on_reset(RESET_LOST) to open exchanges */
 };
 
 /* Embedded first. The codec calls server_codec_closed() when it ends by itself; that frees nothing but tells the server,

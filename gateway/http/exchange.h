@@ -23,13 +23,13 @@
 struct exchange;
 
 enum exchange_reset {
-    RESET_CANCEL,       /* the peer no longer wants it (h2 CANCEL; h1: connection closed) */
-    RESET_REFUSED,      /* provably not processed (h2 REFUSED_STREAM, above GOAWAY's last id, conn lost before sending) */
-    RESET_PROTOCOL,     /* malformed */
-    RESET_INTERNAL,     /* h2 INTERNAL_ERROR and every code that has no name here */
-    RESET_NO_ERROR,     /* server side: response complete, rest of the request not wanted (RFC 9113 §8.1) */
-    RESET_CALM,         /* h2 ENHANCE_YOUR_CALM */
-    RESET_LOST,         /* the connection broke or was closed under it */
+    RESET_CANCEL, /* the peer no longer wants it (h2 CANCEL; h1: connection closed) */
+    RESET_REFUSED, /* provably not processed (h2 REFUSED_STREAM, above GOAWAY's last id, conn lost before sending) */
+    RESET_PROTOCOL, /* malformed */
+    RESET_INTERNAL, /* h2 INTERNAL_ERROR and every code that has no name here */
+    RESET_NO_ERROR, /* server side: response complete, rest of the request not wanted (RFC 9113 §8.1) */
+    RESET_CALM, /* h2 ENHANCE_YOUR_CALM */
+    RESET_LOST, /* the connection broke or was closed under it */
 };
 
 /* What the codec tells the owner. All may be NULL-free; every entry must be set. */
@@ -57,11 +57,11 @@ struct exchange_ops {
 
 /* Facts of the connection that carries an exchange; one per connection, shared by its exchanges. */
 struct exchange_link {
-    struct address peer;          /* from PROXY protocol when the listener takes it */
-    struct conn_tls_info tls;     /* version NULL in clear */
+    struct address peer;      /* from PROXY protocol when the listener takes it */
+    struct conn_tls_info tls; /* version NULL in clear */
     enum http_version version;
-    uint64_t serial;              /* number of this connection in its worker */
-    bool is_trusted;              /* has carried a verified token: the owner sets it; raises the stream limit */
+    uint64_t serial; /* number of this connection in its worker */
+    bool is_trusted; /* has carried a verified token: the owner sets it; raises the stream limit */
     /* A place for the owner to remember something per connection, such as the last token; freed with memo_free. */
     void *memo;
     void (*memo_free)(void *memo);
@@ -72,18 +72,19 @@ struct exchange {
     const struct exchange_ops *ops;
     const struct exchange_events *events; /* NULL until the owner sets it */
     void *owner;
-    struct exchange_link *link;           /* borrowed; valid until release */
-    struct arena arena;                   /* heads, trailers, and whatever the owner wants to live as long */
-    struct head request;                  /* server side: as received */
-    struct head response;                 /* client side: as received */
-    struct fields trailers;               /* as received */
-    struct fields out_trailers;           /* to send; set by exchange_end */
+    struct exchange_link *link; /* borrowed; valid until release */
+    struct arena arena;         /* heads, trailers, and whatever the owner wants to live as long */
+    struct head request;        /* server side: as received */
+    struct head response;       /* client side: as received */
+    struct fields trailers;     /* as received */
+    struct fields out_trailers; /* to send; set by exchange_end */
     struct buf out;
-    bool in_ended;                        /* the peer has finished */
-    bool out_ended;                       /* exchange_end was called (or the head was sent with end) */
-    bool head_sent;                       /* server side */
-    bool is_dead;                         /* reset by either side: operations do nothing */
-    bool can_tunnel;                      /* server side: CONNECT or Upgrade; a 2xx/101 head makes both bodies raw bytes */
+    bool in_ended;  /* the peer has finished */
+    bool out_ended; /* exchange_end was called (or the head was sent with end) */
+    bool head_sent; /* server side */
+    bool is_dead;   /* reset by either side: operations do nothing */
+    bool
+        can_tunnel; /* server side: CONNECT or Upgrade; a 2xx/101 head makes both bodies raw bytes */
 };
 
 static inline void exchange_set_owner(struct exchange *exchange,
@@ -120,5 +121,6 @@ void exchange_link_deinit(struct exchange_link *link);
 
 static inline bool exchange_is_finished(const struct exchange *exchange)
 {
-    return exchange->is_dead || (exchange->in_ended && exchange->out_ended && exchange->out.len == 0);
+    return exchange->is_dead ||
+           (exchange->in_ended && exchange->out_ended && exchange->out.len == 0);
 }

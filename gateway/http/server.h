@@ -14,9 +14,11 @@ typedef void http_request_fn(void *owner, struct exchange *exchange);
 
 struct http_server_options {
     const struct http_limits *limits; /* borrowed */
-    struct address_count *addresses;  /* conns of each client address in the process; borrowed; NULL: not counted */
-    bool enable_connect_protocol;     /* SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441) */
-    bool allow_connect;               /* plain CONNECT becomes an exchange (guest agents' tunnels); else refused */
+    struct address_count
+        *addresses; /* conns of each client address in the process; borrowed; NULL: not counted */
+    bool enable_connect_protocol; /* SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441) */
+    bool
+        allow_connect; /* plain CONNECT becomes an exchange (guest agents' tunnels); else refused */
     /* Makes the body (JSON) of a refusal that the codec itself must give (400, 414, 431 …); NULL: empty body. Head
      * fields beyond the framing are added by it as well. The exchange has no owner yet. */
     void (*refuse)(void *owner, struct exchange *exchange, enum status status);
@@ -26,14 +28,17 @@ struct http_server_options {
 
 struct http_server_counters {
     struct counter conns_open, conns_total, h1_requests, h2_requests, refused_requests;
-    struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood, closed_stalled;
-    struct counter closed_protocol; /* HTTP/2 that was none */
-    struct counter refused_address; /* conns over limits.connections_per_address */
+    struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood,
+        closed_stalled;
+    struct counter closed_protocol;             /* HTTP/2 that was none */
+    struct counter refused_address;             /* conns over limits.connections_per_address */
     struct counter tls_handshakes, tls_resumed; /* that came to their end */
-    struct counter open_malformed, open_timed_out, open_lost; /* TLS handshakes and PROXY headers that did not */
+    struct counter open_malformed, open_timed_out,
+        open_lost; /* TLS handshakes and PROXY headers that did not */
 };
 
-struct http_server *http_server_create(struct loop *loop, const struct http_server_options *options);
+struct http_server *http_server_create(struct loop *loop,
+                                       const struct http_server_options *options);
 /* Closes every conn at once; owners see on_reset(RESET_LOST) and must have released when this returns. */
 void http_server_destroy(struct http_server **server);
 

@@ -11,7 +11,7 @@ struct address {
     socklen_t len;
 };
 
-struct network { /* a CIDR block */
+struct network {             /* a CIDR block */
     unsigned char bytes[16]; /* IPv4 as IPv4-mapped IPv6 */
     unsigned prefix_bits;    /* over the 16 bytes */
 };

@@ -13,7 +13,9 @@ struct conn;
 struct tls_context;
 
 struct conn_events {
-    void (*on_open)(void *owner, enum status status); /* OK, AGENT_UNREACHABLE, AGENT_TIMED_OUT, MALFORMED (TLS) */
+    void (*on_open)(
+        void *owner,
+        enum status status);          /* OK, AGENT_UNREACHABLE, AGENT_TIMED_OUT, MALFORMED (TLS) */
     void (*on_readable)(void *owner); /* bytes, end of file or an error wait in conn_read() */
     void (*on_writable)(void *owner); /* once after conn_want_write() */
 };
@@ -46,7 +48,7 @@ struct conn {
     struct address peer;
     struct address local;
     struct conn_tls_info tls;
-    bool was_refused; /* on_open said AGENT_UNREACHABLE because nobody listens there */
+    bool was_refused;       /* on_open said AGENT_UNREACHABLE because nobody listens there */
     bool peer_is_announced; /* by a PROXY header: until on_open, `peer` is the balancer */
 };
 
@@ -98,9 +100,10 @@ void conn_destroy(struct conn **conn);
 void conn_linger(struct conn **conn);
 
 struct conn_connect_options {
-    struct tls_context *tls;  /* NULL: clear; borrowed */
-    struct slice server_name; /* SNI and the name that the certificate must carry; empty: verify the chain alone */
-    uint64_t timeout_ms;      /* for all, TLS handshake included */
+    struct tls_context *tls; /* NULL: clear; borrowed */
+    struct slice
+        server_name; /* SNI and the name that the certificate must carry; empty: verify the chain alone */
+    uint64_t timeout_ms; /* for all, TLS handshake included */
 };
 
 /* Returns owned; on_open follows on a later turn, never before this returns. Copies what it keeps of the options. */

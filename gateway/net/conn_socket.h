@@ -28,9 +28,9 @@ struct conn_socket {
     struct watch *watch; /* NULL when there is no socket at all */
     int fd;              /* the watch's */
     enum conn_socket_state state;
-    struct timer deadline;   /* until on_open */
-    struct task report;      /* calls on_open */
-    enum status open_status; /* what it says */
+    struct timer deadline;             /* until on_open */
+    struct task report;                /* calls on_open */
+    enum status open_status;           /* what it says */
     struct proxy_header *proxy_header; /* NULL but while CONN_ANNOUNCING */
     bool read_wanted;
     bool write_wanted;

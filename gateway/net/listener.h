@@ -7,13 +7,13 @@ struct listener;
 
 struct listener_options {
     struct address address;
-    struct tls_context *tls;       /* NULL: clear; the listener takes a reference of its own */
+    struct tls_context *tls; /* NULL: clear; the listener takes a reference of its own */
     uint64_t handshake_timeout_ms;
-    size_t max_conns;              /* of this listener; accepting stops there, resumes at 95 % */
-    bool is_held;                  /* listener_hold() from the start */
-    int inherited_fd;              /* ≥ 0: a listening socket from outside (takes it); -1: bind one */
-    bool reuse_port;               /* not for Unix sockets: workers share one through dup() and inherited_fd */
-    unsigned unix_mode;            /* of the path of a Unix socket, 0600 for instance; 0: as the umask says */
+    size_t max_conns;   /* of this listener; accepting stops there, resumes at 95 % */
+    bool is_held;       /* listener_hold() from the start */
+    int inherited_fd;   /* ≥ 0: a listening socket from outside (takes it); -1: bind one */
+    bool reuse_port;    /* not for Unix sockets: workers share one through dup() and inherited_fd */
+    unsigned unix_mode; /* of the path of a Unix socket, 0600 for instance; 0: as the umask says */
 
     /* Expect the PROXY header of peers in these networks (copied) and of all on a Unix socket, whose mode says who may
      * connect; close the conns of others unheard. conn->peer is the announced address by on_open. */

@@ -48,6 +48,7 @@ struct task {
     task_fn *run;
 };
 void task_init(struct task *task, task_fn *run);
-void task_defer(struct loop *loop, struct task *task);      /* harmless when it waits already */
-void task_defer_next(struct loop *loop, struct task *task); /* at the end of the next turn, which then does not wait */
-void task_cancel(struct task *task);                        /* harmless when it does not wait */
+void task_defer(struct loop *loop, struct task *task); /* harmless when it waits already */
+void task_defer_next(struct loop *loop,
+                     struct task *task); /* at the end of the next turn, which then does not wait */
+void task_cancel(struct task *task);     /* harmless when it does not wait */

@@ -12,4 +12,5 @@ typedef void name_found_fn(void *arg, enum status status, const struct address *
  * AGENT_UNREACHABLE); or name_lookup_cancel() is called and it never runs. `host` may be a numeric address. */
 MUST_CHECK struct name_lookup *name_lookup_start(struct loop *loop, struct slice host,
                                                  uint16_t port, name_found_fn *on_found, void *arg);
-void name_lookup_cancel(struct name_lookup **lookup); /* sets *lookup to NULL; may already be NULL */
+void name_lookup_cancel(
+    struct name_lookup **lookup); /* sets *lookup to NULL; may already be NULL */

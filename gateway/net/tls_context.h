@@ -13,7 +13,8 @@ struct tls_certificate {
 };
 
 struct tls_server_options {
-    const struct tls_certificate *certificates; /* the first is the default; others are chosen by SNI (exact, *.x) */
+    const struct tls_certificate
+        *certificates; /* the first is the default; others are chosen by SNI (exact, *.x) */
     size_t certificate_count;
     bool offer_h2;               /* ALPN h2 before http/1.1 */
     const char *client_ca_file;  /* NULL: client certificates are not asked for */
@@ -24,7 +25,7 @@ struct tls_client_options {
     const char *ca_file;          /* NULL: the system's */
     const char *certificate_file; /* NULL: none (mTLS otherwise) */
     const char *key_file;
-    struct slice alpn;            /* "h2", "http/1.1" or empty */
+    struct slice alpn; /* "h2", "http/1.1" or empty */
 };
 
 /* `out_error` (optional) gets what is wrong, naming the file. Errors: CONFIG_INVALID. TLS 1.2 and 1.3 only, renegotiation
@@ -36,7 +37,8 @@ MUST_CHECK enum status tls_context_create_client(const struct tls_client_options
                                                  struct buf *out_error,
                                                  struct tls_context **out_context);
 struct tls_context *tls_context_ref(struct tls_context *context);
-void tls_context_unref(struct tls_context **context); /* sets *context to NULL; may already be NULL */
+void tls_context_unref(
+    struct tls_context **context); /* sets *context to NULL; may already be NULL */
 
 /* Is `host` (lower case, no port) covered by the names of the certificate that `server_name` selects? */
 bool tls_context_covers(const struct tls_context *context, struct slice server_name,

@@ -67,7 +67,7 @@ struct call {
     struct record_watch session_watch, computer_watch;
     struct upstream_wait *wait;
     struct in_flight_entry *in_session, *in_computer;
-    struct wake_entry *waking; /* NULL but while WAKING */
+    struct wake_entry *waking;            /* NULL but while WAKING */
     struct plain_call *plain;             /* NULL: bytes pass through */
     struct slice request_id, traceparent; /* in `ids`, or borrowed from the request */
     char ids[96];
@@ -79,7 +79,7 @@ struct call {
     int upstream_reset;     /* how the agent reset its stream; -1: it did not */
     uint8_t retries;
     bool session_known, computer_known;
-    bool needs_wake; /* the computer does not run, and may be woken */
+    bool needs_wake;      /* the computer does not run, and may be woken */
     bool maybe_delivered; /* the agent possibly saw the request */
     bool has_upstream_head;
     bool is_head_request;

@@ -311,7 +311,8 @@ enum status exec_request_parse(const struct head *head, struct exec_request *out
     struct query_finding query = { 0 };
     const char *words = NULL;
 
-    *out = (struct exec_request){ .caller = request_is_navigation(head) ? CALLER_PAGE : CALLER_HTTP };
+    *out =
+        (struct exec_request){ .caller = request_is_navigation(head) ? CALLER_PAGE : CALLER_HTTP };
     out->query = head->target;
     out->path = slice_cut(&out->query, '?');
     out->target = target_of(out->path, &out->method);

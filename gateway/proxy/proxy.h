@@ -25,8 +25,8 @@ struct port_options {
     size_t domain_count;
     const char *const *reserved_handles; /* never a computer's */
     size_t reserved_handle_count;
-    const char *login_url;  /* NULL: navigations without access get a page */
-    bool insecure_cookies;  /* no Secure on the cookie of a client in clear */
+    const char *login_url; /* NULL: navigations without access get a page */
+    bool insecure_cookies; /* no Secure on the cookie of a client in clear */
 };
 
 enum on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_ALLOW };
@@ -57,7 +57,7 @@ struct proxy_options {
         *trusted_proxies; /* copied: forwarding headers count from these peers alone */
     size_t trusted_proxy_count;
     struct tls_context *server_tls; /* of the listeners: hosts outside its certificates are 421 */
-    struct tls_context *agent_tls; /* for `tls: on`; NULL: such computers are ROUTE_REFUSED */
+    struct tls_context *agent_tls;  /* for `tls: on`; NULL: such computers are ROUTE_REFUSED */
     struct tls_context *agent_mutual_tls; /* for `tls: mutual` */
 };
 

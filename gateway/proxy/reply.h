@@ -25,8 +25,8 @@ struct reply {
     struct slice allow;        /* of METHOD_NOT_ALLOWED */
     bool maybe_delivered;      /* did the agent possibly see the request? */
     bool is_head_request;
-    bool comes_again;     /* ports: the page asks again by itself, since what keeps it passes */
-    bool is_agents; /* the error is the agent's own: nothing of ours is said about it */
+    bool comes_again; /* ports: the page asks again by itself, since what keeps it passes */
+    bool is_agents;   /* the error is the agent's own: nothing of ours is said about it */
     /* Published ports (port_page.h): people get a page that says whose fault it is, programs one more
      * member, "error". */
     bool is_port;

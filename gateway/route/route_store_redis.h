@@ -40,7 +40,7 @@ struct route_store_redis_options {
 struct route_store_redis_counters {
     struct counter commands, replies, timeouts, connects, disconnects, invalidations, flushes,
         refused_replies;
-    struct counter link_up; /* gauge: 0 or 1 */
+    struct counter link_up;   /* gauge: 0 or 1 */
     struct histogram latency; /* from sending a command to its reply */
 };
 
