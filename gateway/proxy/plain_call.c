@@ -23,6 +23,11 @@ struct plain_call *plain_call_create(struct call *call)
     struct slice accept = fields_value(&client->request.fields, FIELD_ACCEPT);
 
     memset(plain, 0, sizeof(*plain));
+    /* What came while the host was looked up is the beginning of the body. */
+    if (call->relay.held.len > 0)
+        exchange_consumed(client, call->relay.held.len);
+    plain->body = call->relay.held;
+    call->relay.held = (struct buf){ 0 };
     plain_answer_init(&plain->answer, plain_json_kind(accept),
                       call->config->options.plain_json_bytes);
     return plain;

@@ -61,7 +61,16 @@ function askHttp2(at, { method, path, headers, body, onHead, onData, ms }) {
         stream.on('response', (head) => { Object.assign(result, { status: head[':status'], headers: head }); onHead(result, stream); });
         stream.on('trailers', (trailers) => { result.trailers = trailers; });
         let isWhole = false;
-        stream.on('end', () => { isWhole = true; });
+        // Node never says 'close' of a stream whose answer is whole and whose unfinished upload was stopped with NO_ERROR (RFC 9113 §8.1).
+        stream.on('end', () => {
+            isWhole = true;
+            setTimeout(() => {
+                if (!stream.closed || stream.destroyed || stream.rstCode !== 0 || !result.status) return;
+                finish();
+                done(result);
+                stream.destroy();
+            }, 500).unref();
+        });
         stream.on('close', () => {
             finish();
             if (stream.rstCode === 0 && result.status && isWhole) done(result);
