@@ -19,7 +19,14 @@ async function wire(port) {
         const pass = (from, to) => {
             it.sockets.add(from);
             from.on('error', () => {});
-            from.on('data', (bytes) => setTimeout(() => { if (!to.destroyed) to.write(bytes); }, it.delay));
+            let last = Promise.resolve(); // in order, also when the delay changes
+            from.on('data', (bytes) => {
+                const due = Date.now() + it.delay;
+                last = last.then(async () => {
+                    if (due > Date.now()) await sleep(due - Date.now());
+                    if (!to.destroyed) to.write(bytes);
+                });
+            });
             from.on('close', () => { it.sockets.delete(from); to.destroy(); });
         };
         pass(a, b);
