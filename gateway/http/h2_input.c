@@ -290,7 +290,8 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t stream_id,
     nghttp2_session_consume_connection(ng, count);
     stream = nghttp2_session_get_stream_user_data(ng, stream_id);
     if (stream == NULL || stream->base.is_dead || !stream->has_owner) {
-        nghttp2_session_consume_stream(ng, stream_id, count);
+        if (stream == NULL || stream->stop_due_ms == 0)
+            nghttp2_session_consume_stream(ng, stream_id, count);
         return 0;
     }
     stream->body_bytes += count;

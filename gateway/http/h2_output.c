@@ -108,10 +108,8 @@ static void stream_frame_sent(struct h2_session *session, struct h2_stream *stre
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
         return;
     stream->end_framed = true;
-    /* The response is out and the owner has gone, yet the client still sends: tell it to stop (RFC
-     * 9113 §8.1). */
     if (session->role->is_server && stream->is_released && !stream->base.in_ended)
-        h2_stream_reset(stream, NGHTTP2_NO_ERROR, RESET_NO_ERROR);
+        h2_stream_answered(stream);
 }
 
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *frame, void *user)

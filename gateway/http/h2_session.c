@@ -75,6 +75,7 @@ void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
 }
 
 static void on_watchdog(struct timer *timer);
+static void on_stop_uploads(struct timer *timer);
 
 /* The watchdog looks at least this often. */
 static uint64_t watch_period_ms(const struct h2_session *session)
@@ -108,6 +109,7 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
     list_init(&session->orphans);
     h2_output_init(session);
     timer_init(&session->watchdog, session->loop, on_watchdog);
+    timer_init(&session->stop_uploads, session->loop, on_stop_uploads);
     if (role->is_server)
         ENSURE(nghttp2_session_server_new3(&session->ng, callbacks, session, option, h2_memory()) ==
                0);
@@ -132,6 +134,7 @@ static void stop(struct h2_session *session)
     session->want_finish = false;
     task_cancel(&session->flush);
     timer_cancel(&session->watchdog);
+    timer_cancel(&session->stop_uploads);
     buf_deinit(&session->backlog);
     while (!list_is_empty(&session->streams))
         h2_stream_orphan(LIST_FIRST(&session->streams, struct h2_stream, link));
@@ -358,6 +361,15 @@ static void watch(struct h2_session *session)
     if (watch_period_ms(session) < next_ms)
         next_ms = watch_period_ms(session);
     timer_arm(&session->watchdog, next_ms);
+}
+
+static void on_stop_uploads(struct timer *timer)
+{
+    struct h2_session *session = CONTAINER_OF(timer, struct h2_session, stop_uploads);
+
+    h2_session_enter(session);
+    h2_stream_stop_uploads(session);
+    h2_session_leave(session);
 }
 
 static void on_watchdog(struct timer *timer)

@@ -48,6 +48,7 @@ struct h2_stream {
     uint64_t opened_ms;
     uint64_t stuck_since_ms; /* `out` holds bytes and none left since; 0: nothing waits */
     uint64_t head_offset;    /* client: where in the output its HEADERS began */
+    uint64_t stop_due_ms;    /* server: the answer is out, the upload not yet; 0: not so */
     struct head *collecting; /* the head that fields go to; NULL for trailers */
     bool is_closed : 1;      /* nghttp2 knows it no more */
     bool is_released : 1;
@@ -91,7 +92,8 @@ struct h2_session {
     struct exchange_link *link;
     struct task flush;
     struct timer watchdog;
-    struct buf backlog; /* framed, not yet taken by the transport */
+    struct timer stop_uploads; /* see h2_stream_answered() */
+    struct buf backlog;        /* framed, not yet taken by the transport */
     struct list streams;
     struct list orphans;
     struct h2_stream *block_stream; /* whose header block is arriving */
@@ -134,6 +136,11 @@ void h2_session_drain(struct h2_session *session); /* server: graceful, in two s
 void h2_session_notice_sent(struct h2_session *session);
 void h2_session_drain_step(struct h2_session *session, const uint8_t *ping_opaque);
 void h2_session_dispose(struct h2_session *session); /* last call; the conn is gone after it */
+/* h2_stream.c. The response is out and its owner has gone, yet the client still sends: it is told to stop (RST_STREAM with NO_ERROR,
+ * RFC 9113 §8.1), but only a moment later, since clients lose an answer that a reset overtakes (curl 7.88) and small uploads end by
+ * themselves. What comes meanwhile is dropped, and no window reopened for it. */
+void h2_stream_answered(struct h2_stream *stream);
+void h2_stream_stop_uploads(struct h2_session *session);
 void h2_session_glitch(struct h2_session *session);
 void h2_session_announce_streams(struct h2_session *session, uint32_t limit);
 /* Around whatever enters from the loop; leave() may free the session. */

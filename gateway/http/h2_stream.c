@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 
-enum { PREMATURE_RESET_MS = 1000 };
+enum { PREMATURE_RESET_MS = 1000, UPLOAD_GRACE_MS = 250 };
 
 struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id)
 {
@@ -155,6 +155,36 @@ void h2_stream_reset(struct h2_stream *stream, uint32_t error_code, enum exchang
     h2_stream_lost(stream, reason); /* last line: its owner may do anything */
 }
 
+void h2_stream_answered(struct h2_stream *stream)
+{
+    struct h2_session *session = stream->session;
+
+    stream->stop_due_ms = h2_now_ms(session) + UPLOAD_GRACE_MS;
+    if (!timer_is_armed(&session->stop_uploads))
+        timer_arm(&session->stop_uploads, UPLOAD_GRACE_MS);
+}
+
+void h2_stream_stop_uploads(struct h2_session *session)
+{
+    uint64_t now_ms = h2_now_ms(session);
+    uint64_t next_ms = UINT64_MAX;
+
+    LIST_EACH(&session->streams, link)
+    {
+        struct h2_stream *stream = LIST_ITEM(link, struct h2_stream, link);
+
+        if (stream->stop_due_ms == 0 || stream->is_closed || stream->base.is_dead)
+            continue;
+        if (stream->stop_due_ms <= now_ms)
+            h2_stream_reset(stream, NGHTTP2_NO_ERROR,
+                            RESET_NO_ERROR); /* no owner: it is told to nobody */
+        else if (stream->stop_due_ms < next_ms)
+            next_ms = stream->stop_due_ms;
+    }
+    if (next_ms != UINT64_MAX)
+        timer_arm(&session->stop_uploads, next_ms - now_ms);
+}
+
 /* ---- operations of the owner ---- */
 
 static uint32_t code_of(enum exchange_reset reason)
@@ -269,7 +299,7 @@ static void op_release(struct exchange *exchange)
             h2_stream_reset(stream, is_server ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL,
                             RESET_CANCEL);
         else if (stream->end_framed && !exchange->in_ended)
-            h2_stream_reset(stream, NGHTTP2_NO_ERROR, RESET_NO_ERROR);
+            h2_stream_answered(stream);
     }
     free_if_done(stream);
 }

@@ -296,8 +296,29 @@ static void a_complete_answer_stops_an_unwanted_upload(void **state)
     for (int32_t id = 1; id <= 3; id += 2) {
         assert_int_equal(h2_peer_data_bytes(&f->peer, id), 9);
         assert_true(h2_peer_ended(&f->peer, id));
-        assert_int_equal(h2_peer_error(&f->peer, id), NGHTTP2_NO_ERROR);
+        assert_int_equal(h2_peer_error(&f->peer, id),
+                         -1); /* a moment for clients that a reset would confuse */
     }
+    for (unsigned i = 0; i < 3000 && h2_peer_error(&f->peer, 3) == -1; i++)
+        loop_turn(f->loop, 1);
+    for (int32_t id = 1; id <= 3; id += 2)
+        assert_int_equal(h2_peer_error(&f->peer, id), NGHTTP2_NO_ERROR);
+}
+
+static void a_small_upload_that_ends_by_itself_is_not_reset(void **state)
+{
+    struct fixture *f = started(state);
+
+    h2_peer_headers(&f->peer, 1, 0, POST("/"));
+    turns(f, 3);
+    recorder_answer(&f->requests[0], "no thanks");
+    exchange_release(&f->requests[0].exchange);
+    turns(f, 3);
+    h2_peer_data(&f->peer, 1, END, SLICE("abc"));
+    for (unsigned i = 0; i < 400; i++)
+        loop_turn(f->loop, 1);
+    assert_true(h2_peer_ended(&f->peer, 1));
+    assert_int_equal(h2_peer_error(&f->peer, 1), -1);
 }
 
 static void releasing_an_unfinished_answer_is_never_a_clean_end(void **state)
@@ -599,6 +620,7 @@ int main(void)
         T(one_turn_ends_in_one_write),
         T(resets_pass_both_ways),
         T(a_complete_answer_stops_an_unwanted_upload),
+        T(a_small_upload_that_ends_by_itself_is_not_reset),
         T(releasing_an_unfinished_answer_is_never_a_clean_end),
         T(owners_may_release_inside_any_event),
         T(exchanges_outlive_their_connection),
