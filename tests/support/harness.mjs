@@ -274,7 +274,7 @@ export class Rig {
             process.stderr.write(`kept: ${this.dir}\n`);
             throw new Error(problems.join('\n'));
         }
-        rmSync(this.dir, { recursive: true, force: true });
+        if (process.env.KEEP) { process.stderr.write(`kept: ${this.dir}\n`); for (const c of this.children) this.write(`${c.name}.err`.replace(/\W/g,"_"), c.err); } else rmSync(this.dir, { recursive: true, force: true });
     }
 }
 

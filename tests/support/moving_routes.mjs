@@ -12,11 +12,15 @@ class History {
 
     get latest() { return this.items.at(-1).value; }
 
-    /** The change was sent at `sentAt` and known to be in Redis at `doneAt`. */
-    change(value, sentAt, doneAt) {
-        this.items.at(-1).until = doneAt + this.graceMs;
-        this.items.push({ from: sentAt, until: Infinity, value });
+    /**
+     * The change is sent now: from now on an answer may follow it, whether or not Redis has told this process that it is done. Returns
+     * what to call when it is: the record before ends its grace then.
+     */
+    change(value) {
+        const before = this.items.at(-1);
+        this.items.push({ from: performance.now(), until: Infinity, value });
         if (this.items.length > 64) this.items.shift();
+        return () => { before.until = performance.now() + this.graceMs; };
     }
 
     between(start, end) { return this.items.filter((item) => item.from <= end && item.until >= start).map((item) => item.value); }
@@ -88,9 +92,9 @@ export class MovingRoutes {
     }
 
     async apply(history, next, write) {
-        const sentAt = performance.now();
+        const isDone = history.change(next);
         await write();
-        history.change(next, sentAt, performance.now());
+        isDone();
     }
 
     randomHost() { return this.recent.length > 0 && chance(0.4) ? pick(this.recent) : pick(this.hosts); }
