@@ -13,6 +13,7 @@ struct h2_client {
     bool is_ready;    /* the peer's SETTINGS arrived */
     bool is_closing;  /* on_closing ran */
     bool wants_close; /* close_gracefully: no new exchanges, told on the next turn */
+    bool has_answered;
 };
 
 static struct h2_client *client_of(struct h2_session *session)
@@ -57,6 +58,7 @@ static void on_head(struct h2_session *session, struct h2_stream *stream)
         return;
     }
     stream->head_received = true;
+    client_of(session)->has_answered = true;
     if (stream->has_owner)
         exchange->events->on_head(exchange, &exchange->response);
 }
@@ -84,9 +86,24 @@ static void tell_closing(struct h2_client *client, enum status reason)
     client->base.events->on_closing(client->base.owner, reason);
 }
 
-static void on_stream_closed(struct h2_session *session)
+/* A peer that has answered here before and now calls for calm is weary of this connection, whatever
+ * it thinks of another: Node's server, for one, counts what it had buffered for streams that were
+ * reset for ever, and refuses all new ones then. One that never answered is overloaded: it is not
+ * dialed again and again. */
+static bool is_weary(const struct h2_client *client, const struct h2_stream *stream,
+                     enum exchange_reset reason)
 {
-    client_of(session)->base.open_count--;
+    return reason == RESET_CALM && client->has_answered && !stream->head_received;
+}
+
+static void on_stream_closed(struct h2_session *session, const struct h2_stream *stream,
+                             enum exchange_reset reason)
+{
+    struct h2_client *client = client_of(session);
+
+    client->base.open_count--;
+    if (is_weary(client, stream, reason))
+        client->wants_close = true;
 }
 
 static void on_room(struct h2_session *session)

@@ -68,6 +68,14 @@ static void on_nothing(struct h2_session *session)
     (void)session;
 }
 
+static void on_stream_closed(struct h2_session *session, const struct h2_stream *stream,
+                             enum exchange_reset reason)
+{
+    (void)session;
+    (void)stream;
+    (void)reason;
+}
+
 static void on_goaway(struct h2_session *session, uint32_t error_code)
 {
     (void)session; /* a client opens no more; its streams end as usual */
@@ -127,7 +135,7 @@ static const struct h2_role server_role = {
     .is_server = true,
     .arena_bytes = SERVER_STREAM_ARENA_BYTES,
     .on_head = on_head,
-    .on_stream_closed = on_nothing,
+    .on_stream_closed = on_stream_closed,
     .on_room = on_nothing,
     .on_settings = on_nothing,
     .on_goaway = on_goaway,

@@ -70,8 +70,9 @@ struct h2_role {
     size_t arena_bytes; /* inline memory of a stream */
     /* A whole head has arrived in stream->collecting; base.in_ended is set when nothing follows. */
     void (*on_head)(struct h2_session *session, struct h2_stream *stream);
-    void (*on_stream_closed)(
-        struct h2_session *session);             /* bookkeeping only, before its owner is told */
+    /* Bookkeeping only, before its owner is told. */
+    void (*on_stream_closed)(struct h2_session *session, const struct h2_stream *stream,
+                             enum exchange_reset reason);
     void (*on_room)(struct h2_session *session); /* after that: one more may be opened */
     void (*on_settings)(struct h2_session *session);
     void (*on_goaway)(struct h2_session *session, uint32_t error_code);

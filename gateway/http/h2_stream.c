@@ -100,7 +100,7 @@ static void end(struct h2_stream *stream, enum exchange_reset reason)
 {
     stream->is_closed = true;
     stream->stuck_since_ms = 0;
-    stream->session->role->on_stream_closed(stream->session);
+    stream->session->role->on_stream_closed(stream->session, stream, reason);
     if (!stream->was_owned)
         stream->is_released = true;
     if (stream->has_owner && !is_complete(stream))

@@ -321,8 +321,8 @@ static void on_upstream_reset(struct exchange *exchange, enum exchange_reset rea
     call->ended_by = ENDED_BY_AGENT;
     if (reason == RESET_REFUSED && !call->has_upstream_head)
         call_refused(call, status_of_reset(reason));
-    else if (call->port == NULL || reason != RESET_LOST || !port_call_may_repeat(call) ||
-             !call_try_again(call))
+    else if (call->port == NULL || (reason != RESET_LOST && reason != RESET_CALM) ||
+             !port_call_may_repeat(call) || !call_try_again(call))
         call_fail(call, status_of_reset(reason));
     call_leave(call);
 }

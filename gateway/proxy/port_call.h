@@ -69,5 +69,5 @@ void port_call_half_closed(struct call *call);
  * can only be reset. */
 MUST_CHECK bool port_call_close_websocket(struct call *call, const struct reply *reply);
 
-/* The connection broke before a byte of the answer: may the request be sent again? */
+/* The connection broke, or the app is weary of it, before a byte of the answer: may the request be sent again? */
 bool port_call_may_repeat(const struct call *call);

@@ -127,7 +127,7 @@ test('an agent that takes nothing of a request: the call ends after write_stall,
     script = (conn) => conn.send(frame(T.SETTINGS, 0, 0, setting(4, 0)));
     for (const conn of agent.conns.splice(0)) conn.close();
     await rig.besideBystander(async () => {
-        const result = await call();
+        const result = await call({ body: JSON.stringify({ pad: 'x'.repeat(200000) }) }); // more than passes before its SETTINGS are here
         assert.ok(!isSuccess(result));
         assert.ok(result.ms < within(6000), `took ${result.ms} ms`);
     });
