@@ -43,7 +43,9 @@ after(async () => {
 
 // ---- callers' connections: few, shared by all hosts ----
 
-const keepAlive = { http: new http.Agent({ keepAlive: true, maxSockets: 64 }), https: new https.Agent({ keepAlive: true, maxSockets: 64 }) };
+/** Node keeps sockets apart by name: 500 hosts would be more connections than one address may have. These are for any host. */
+const sharedAgent = ({ Agent }) => Object.assign(new Agent({ keepAlive: true, maxSockets: 64 }), { getName: () => 'any' });
+const keepAlive = { http: sharedAgent(http), https: sharedAgent(https) };
 const sessions = [];
 function sharedSession(tls) {
     const slot = (tls ? 0 : 4) + Math.floor(Math.random() * 4);
