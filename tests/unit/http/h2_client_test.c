@@ -475,6 +475,48 @@ static void goaway_refuses_what_is_above_and_lets_the_rest_finish(void **state)
     assert_true(f->peer.is_closed);
 }
 
+static void reset_by_peer(struct fixture *f, uint32_t id, uint32_t code)
+{
+    char payload[4] = { 0, 0, 0, (char)code };
+
+    h2_peer_frame(&f->peer, NGHTTP2_RST_STREAM, 0, (int32_t)id, slice_of(payload, 4));
+    turns(f, 2);
+}
+
+static void a_peer_that_is_weary_of_the_connection_is_left_in_order(void **state)
+{
+    struct fixture *f = started(state);
+    struct recorder *overloaded = call(f, "GET", true);
+
+    turns(f, 2);
+    reset_by_peer(f, 1, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(overloaded->reason, RESET_CALM);
+    assert_int_equal(f->closing_count,
+                     0); /* it has answered nothing yet: a new one would be no better */
+
+    struct recorder *answered = call(f, "GET", true), *open = call(f, "GET", true);
+
+    turns(f, 2);
+    h2_peer_headers(&f->peer, 3, END, ":status: 200\n");
+    turns(f, 2);
+    assert_true(answered->ended);
+    reset_by_peer(f, 5, NGHTTP2_CANCEL);
+    assert_int_equal(f->closing_count, 0);
+
+    struct recorder *weary = call(f, "GET", true), *goes_on = call(f, "GET", true);
+
+    (void)open;
+    turns(f, 2);
+    reset_by_peer(f, 7, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(weary->reason, RESET_CALM);
+    assert_int_equal(f->closing_count, 1);
+    assert_int_equal(f->closing_reason, STATUS_CLOSED);
+    h2_peer_headers(&f->peer, 9, END, ":status: 200\n");
+    turns(f, 3);
+    assert_true(goes_on->ended);
+    assert_int_equal(f->closed_count, 1);
+}
+
 static void a_request_that_meets_goaway_unsent_is_refused(void **state)
 {
     struct fixture *f = started(state);
@@ -672,6 +714,7 @@ int main(void)
         T(capacity_follows_the_peers_settings),
         T(a_shrunken_limit_holds_back_new_exchanges),
         T(goaway_refuses_what_is_above_and_lets_the_rest_finish),
+        T(a_peer_that_is_weary_of_the_connection_is_left_in_order),
         T(a_request_that_meets_goaway_unsent_is_refused),
         T(a_lost_connection_tells_refused_from_lost),
         T(what_waits_behind_a_backlog_was_not_sent),

@@ -303,6 +303,14 @@ static void draining_the_server_closes_the_client_in_order(void **state)
 
 /* ---- every order of operations ---- */
 
+/* CALM is rare: it ends the client's connection. */
+static void reset_somehow(struct fixture *f, struct exchange *e)
+{
+    enum exchange_reset reason = (enum exchange_reset)dice(f, RESET_LOST + 1);
+
+    exchange_reset(e, reason == RESET_CALM && dice(f, 20) != 0 ? RESET_CANCEL : reason);
+}
+
 static void act_on(struct fixture *f, struct recorder *r, bool is_server)
 {
     static char bytes[20000];
@@ -327,7 +335,7 @@ static void act_on(struct fixture *f, struct recorder *r, bool is_server)
         arena_deinit(&arena);
         break;
     case 3:
-        exchange_reset(e, (enum exchange_reset)dice(f, RESET_LOST + 1));
+        reset_somehow(f, e);
         break;
     case 4:
         exchange_release(&r->exchange);
