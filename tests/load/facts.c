@@ -57,8 +57,8 @@ static bool fetch(const struct facts_source *source, struct buf *into)
         return false;
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
-    buf_printf(&request, "GET %s HTTP/1.0\r\nHost: localhost\r\n", source->path);
-    if (source->secret != NULL)
+    buf_append(&request, SLICE("GET /metrics HTTP/1.0\r\nHost: localhost\r\n"));
+    if (source->secret[0] != '\0')
         buf_printf(&request, "Authorization: Bearer %s\r\n", source->secret);
     buf_append(&request, SLICE("\r\n"));
     is_sent =
@@ -104,6 +104,36 @@ static bool read_metrics(const struct facts_source *source, struct facts *out)
     out->rss_mib = rss_bytes / (1024 * 1024);
     buf_deinit(&text);
     return is_known;
+}
+
+static bool read_secret(const char *path, struct facts_source *out)
+{
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL || fgets(out->secret, sizeof(out->secret), file) == NULL)
+        out->secret[0] = '\0';
+    if (file != NULL)
+        (void)fclose(file);
+    out->secret[strcspn(out->secret, "\r\n")] = '\0';
+    return out->secret[0] != '\0';
+}
+
+int facts_source_make(struct facts_source *out, const struct options *options)
+{
+    const char *address = options->metrics, *secret = options->metrics_secret;
+    struct facts now;
+
+    *out = (struct facts_source){ .pid = (pid_t)options->pid };
+    if (address == NULL)
+        return EXIT_PASSED;
+    if (address_parse(slice_from_string(address), &out->metrics) != STATUS_OK)
+        return complain("--metrics: expected IP:PORT or unix:/path, got \"%s\"", address);
+    out->has_metrics = true;
+    if (secret != NULL && !read_secret(secret, out))
+        return complain("%s: no secret in it", secret);
+    return facts_read(out, &now) ? EXIT_PASSED
+                                 : complain("--metrics %s: no CPU and memory there%s", address,
+                                            secret == NULL ? " (without --metrics-secret)" : "");
 }
 
 bool facts_read(const struct facts_source *source, struct facts *out)

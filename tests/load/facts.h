@@ -5,19 +5,22 @@
 #include <sys/types.h>
 
 #include "net/address.h"
+#include "options.h"
 
 struct facts_source {
     pid_t pid; /* 0: not from /proc */
     bool has_metrics;
     struct address metrics; /* http://HOST:PORT or unix:/path */
-    const char *path;       /* "/metrics" */
-    const char *secret;     /* bearer; NULL: none */
+    char secret[512];       /* bearer; empty: none */
 };
 
 struct facts {
     double cpu_s; /* since its start */
     double rss_mib;
 };
+
+/* EXIT_PASSED, or EXIT_USAGE after telling standard error. */
+int facts_source_make(struct facts_source *out, const struct options *options);
 
 /* False: not known now. Blocks for at most half a second. */
 bool facts_read(const struct facts_source *source, struct facts *out);

@@ -59,6 +59,7 @@ enum status identities_mint(struct identities *out, const struct identity_mint *
 
     arena_init(&out->arena, NULL, 0);
     out->count = 0;
+    out->is_minted = true;
     out->items =
         arena_alloc(&out->arena, (size_t)(mint->computers * mint->sessions) * sizeof(*out->items));
     if (!token_algorithm_from_text(slice_from_string(mint->algorithm), &key.algorithm)) {

@@ -15,6 +15,7 @@ struct identities {
     struct arena arena;
     struct identity *items;
     size_t count;
+    bool is_minted; /* laid out by computer and session */
 };
 
 struct

@@ -40,6 +40,8 @@ static void count_twice(struct run *run, uint64_t due_us, enum outcome outcome, 
     count(&run->now, outcome, taken_us);
     if (is_kept)
         count(&run->kept, outcome, taken_us);
+    if (outcome == OUTCOME_OK && due_us >= run->warm_us)
+        run->kept.done_measured++;
 }
 
 void run_count_session(struct run *run, uint64_t due_us, enum outcome outcome)
@@ -67,7 +69,7 @@ const struct identity *run_identity(const struct run *run, const struct identiti
 
     if (identities->count == 0 || run->load->auth == AUTH_NONE)
         return NULL;
-    if (computer < s->computers && identities->count == s->computers * s->sessions)
+    if (computer < s->computers && identities->is_minted)
         return &identities->items[n % s->sessions * s->computers +
                                   computer]; /* as identities_mint() lays them */
     return &identities->items[n % identities->count];

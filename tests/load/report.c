@@ -338,6 +338,22 @@ static void print_load(const struct results *results, size_t index)
             printf("  %-22s %llu\n", outcome_text(i), (unsigned long long)t->ends[i]);
 }
 
+static void print_processes(const struct results *results)
+{
+    double per_call = NAN;
+
+    (void)verdict_number(results, "gateway", "cpu_us_per_call", &per_call);
+    if (results->gateway_cpu_s >= 0)
+        printf("gateway        %.2f CPU s in the %.1f s that count: %.1f us per call and event\n",
+               results->gateway_cpu_s, results->measured_s, per_call);
+    if (results->gateway_is_known)
+        printf("gateway        %.1f MiB at most (%.1f at the start)\n",
+               results->gateway_rss_peak_mib, results->gateway_rss_start_mib);
+    printf(
+        "client         %.2f CPU s in the same time; started what was due within %.2f ms (p99)\n",
+        results->client_cpu_s, hdr_quantile_us(&results->lateness, .99) / 1e3);
+}
+
 void report_summary(const struct results *results)
 {
     const struct scenario *s = results->scenario;
@@ -346,16 +362,7 @@ void report_summary(const struct results *results)
            "a second");
     for (size_t i = 0; i < s->load_count; i++)
         print_load(results, i);
-    if (results->gateway_cpu_s >= 0)
-        printf("gateway        %.2f CPU s (%.1f us per call and event), memory %.1f MiB at most "
-               "(%.1f at the start)\n",
-               results->gateway_cpu_s,
-               verdict_work(results) > 0
-                   ? results->gateway_cpu_s * 1e6 / (double)verdict_work(results)
-                   : 0,
-               results->gateway_rss_peak_mib, results->gateway_rss_start_mib);
-    printf("client         %.2f CPU s; started what was due within %.2f ms (p99)\n",
-           results->client_cpu_s, hdr_quantile_us(&results->lateness, .99) / 1e3);
+    print_processes(results);
     for (size_t i = 0; i < s->threshold_count; i++) {
         double value;
         bool holds = verdict_holds(results, &s->thresholds[i], &value);

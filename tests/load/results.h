@@ -31,10 +31,13 @@ struct results {
     struct second *seconds[LOADS_MAX];
     struct tally totals[LOADS_MAX];
     struct facts_second *facts;
-    double gateway_cpu_s; /* over the whole run; negative: not known */
+    /* From the end of the warm-up until all is over: the span of the calls that count. */
+    double measured_s;
+    double gateway_cpu_s; /* negative: not known */
+    double client_cpu_s;
+    bool gateway_is_known; /* memory, over the whole run */
     double gateway_rss_start_mib;
     double gateway_rss_peak_mib;
-    double client_cpu_s;
     struct hdr lateness; /* how late the client itself started what was due */
     double ran_s;
 };

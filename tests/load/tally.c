@@ -26,6 +26,7 @@ void tally_merge(struct tally *into, const struct tally *from)
 {
     into->started += from->started;
     into->done += from->done;
+    into->done_measured += from->done_measured;
     for (unsigned i = 0; i < OUTCOME_COUNT; i++)
         into->ends[i] += from->ends[i];
     into->bytes_in += from->bytes_in;

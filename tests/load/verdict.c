@@ -89,25 +89,26 @@ uint64_t verdict_work(const struct results *results)
     uint64_t work = 0;
 
     for (size_t i = 0; i < results->scenario->load_count; i++)
-        work += results->totals[i].done + results->totals[i].events.count;
+        work += results->totals[i].done_measured + results->totals[i].events.count;
     return work;
 }
 
 static bool process_number(const struct results *results, const char *load, const char *metric,
                            double *out)
 {
-    bool is_known = results->gateway_cpu_s >= 0;
+    bool is_known = results->gateway_is_known, is_measured = results->gateway_cpu_s >= 0;
+    double measured_s = results->measured_s > 0 ? results->measured_s : NAN;
     double work = (double)verdict_work(results);
     const struct number gateway[] = {
-        { "cpu_s", is_known ? results->gateway_cpu_s : NAN },
-        { "cores", is_known && results->ran_s > 0 ? results->gateway_cpu_s / results->ran_s : NAN },
-        { "cpu_us_per_call", is_known && work > 0 ? results->gateway_cpu_s * 1e6 / work : NAN },
+        { "cpu_s", is_measured ? results->gateway_cpu_s : NAN },
+        { "cores", is_measured ? results->gateway_cpu_s / measured_s : NAN },
+        { "cpu_us_per_call", is_measured && work > 0 ? results->gateway_cpu_s * 1e6 / work : NAN },
         { "rss_max_mib", is_known ? results->gateway_rss_peak_mib : NAN },
         { "rss_growth_mib",
           is_known ? results->gateway_rss_peak_mib - results->gateway_rss_start_mib : NAN },
     };
     const struct number client[] = {
-        { "cores", results->ran_s > 0 ? results->client_cpu_s / results->ran_s : NAN },
+        { "cores", results->client_cpu_s / measured_s },
         { "late_p99_ms", ms_at(&results->lateness, 0.99) },
         { "late_max_ms", ms_at(&results->lateness, 1) },
     };

@@ -12,5 +12,5 @@ bool verdict_number(const struct results *results, const char *load, const char 
 bool verdict_holds(const struct results *results, const struct threshold *threshold,
                    double *out_value);
 
-/* Calls, events and openings of all loads that ended well. */
+/* Calls, events and openings of all loads that were due after the warm-up and ended well: what the measured CPU time was for. */
 uint64_t verdict_work(const struct results *results);
