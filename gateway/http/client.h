@@ -7,8 +7,9 @@
 struct http_client;
 
 struct http_client_events {
-    /* The peer has shown that it speaks the protocol (h2: its SETTINGS arrived, so that capacity is known; h1: at once, on
-     * a later turn): the connect timeout ends here. Runs once, before any on_capacity. NULL is allowed. */
+    /* The peer has shown that it speaks the protocol (h2: its SETTINGS arrived, so that capacity is known; h1: it
+     * shows nothing before its first answer, so at the end of the turn of its making): the connect timeout ends here. Runs
+     * once, before any on_capacity, never after on_closing. NULL is allowed. */
     void (*on_ready)(void *owner);
     /* Room for at least one more exchange appeared (peer's limit raised, a stream ended; h1: reusable again). */
     void (*on_capacity)(void *owner);

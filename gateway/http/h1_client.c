@@ -196,6 +196,11 @@ static void say_news(struct h1_client *c)
 {
     const struct http_client_events *events = c->base.events;
 
+    if (c->ready_due && !c->is_closing) {
+        c->ready_due = false;
+        if (events->on_ready != NULL)
+            events->on_ready(c->base.owner);
+    }
     if (c->closing_due && !c->is_destroyed) {
         c->closing_due = false;
         events->on_closing(c->base.owner, c->closing_reason);
@@ -418,9 +423,11 @@ struct http_client *h1_client_create(struct conn *conn, const struct http_limits
         .link = { .peer = conn->peer, .tls = conn->tls, .version = HTTP_1_1 },
     };
     c->doom = RESET_LOST;
+    c->ready_due = true;
     task_init(&c->work, on_work);
     timer_init(&c->stall, conn->loop, on_stall);
     conn_set_owner(conn, &conn_events, c);
     h1_client_update_reading(c);
+    h1_client_schedule(c);
     return &c->base;
 }

@@ -45,6 +45,7 @@ struct h1_client {
     bool is_reading;
     bool is_doomed; /* close at once; the owner of the call knows or is told by work */
     enum exchange_reset doom;
+    bool ready_due; /* on_ready is to be said; so for the next one and on_capacity */
     bool capacity_due;
     bool is_closing;  /* no new exchanges */
     bool closing_due; /* on_closing is to be said */

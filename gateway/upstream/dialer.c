@@ -118,12 +118,10 @@ static void make_client(struct dialer *d)
     struct conn *conn = d->conn;
 
     d->conn = NULL;
-    if (d->is_h2) {
+    if (d->is_h2)
         d->client = h2_client_create(conn, d->options.limits, &client_events, d);
-    } else {
+    else
         d->client = h1_client_create(conn, d->options.limits, &client_events, d);
-        end_attempt(d, STATUS_OK);
-    }
 }
 
 static void on_conn_open(void *owner, enum status status)

@@ -152,8 +152,6 @@ static void on_conn_open(void *owner, enum status status)
         visit->client = h2_client_create(conn, &run->lane->settings->limits, &client_events, visit);
     else
         visit->client = h1_client_create(conn, &run->lane->settings->limits, &client_events, visit);
-    if (run->load->protocol == PROTOCOL_H1) /* ready as it is; it says nothing */
-        ask(visit);
 }
 
 static void on_conn_ready(void *owner)

@@ -115,8 +115,6 @@ static void on_conn_open(void *owner, enum status status)
         member->client = h2_client_create(conn, limits, &client_events, member);
     else
         member->client = h1_client_create(conn, limits, &client_events, member);
-    if (pool->run->load->protocol == PROTOCOL_H1) /* ready as it is; it says nothing */
-        on_capacity(member);
 }
 
 static void on_conn_ready(void *owner)

@@ -21,8 +21,8 @@ struct world {
     struct http_client *client;
     struct buf received; /* by the peer */
     bool peer_ended;
-    unsigned capacity_count, closing_count, closed_count;
-    bool destroy_on_closed;
+    unsigned ready_count, capacity_count, closing_count, closed_count;
+    bool destroy_on_ready, destroy_on_closed;
     /* the exchange */
     struct exchange *exchange;
     struct buf body, trailers, interims;
@@ -96,6 +96,16 @@ static const struct exchange_events owner_events = {
     .on_reset = on_reset,
 };
 
+static void on_ready(void *owner)
+{
+    struct world *w = owner;
+
+    assert_int_equal(w->capacity_count + w->closing_count, 0);
+    w->ready_count++;
+    if (w->destroy_on_ready)
+        http_client_destroy(&w->client);
+}
+
 static void on_capacity(void *owner)
 {
     ((struct world *)owner)->capacity_count++;
@@ -121,6 +131,7 @@ static void on_closed(void *owner)
 }
 
 static const struct http_client_events client_events = {
+    .on_ready = on_ready,
     .on_capacity = on_capacity,
     .on_closing = on_closing,
     .on_closed = on_closed,
@@ -184,7 +195,7 @@ static void end_conn(struct world *w)
     conn_destroy(&w->peer);
     buf_deinit(&w->received);
     w->peer_ended = false;
-    w->capacity_count = w->closing_count = w->closed_count = 0;
+    w->ready_count = w->capacity_count = w->closing_count = w->closed_count = 0;
 }
 
 static void join(struct world *w, size_t read_bytes)
@@ -255,6 +266,55 @@ static int teardown(void **state)
     loop_destroy(&w->loop);
     mem_free(w);
     return 0;
+}
+
+/* ---- readiness ---- */
+
+static void a_client_is_ready_once_on_a_later_turn(void **state)
+{
+    struct world *w = *state;
+
+    join(w, 0);
+    assert_int_equal(w->ready_count, 0);
+    turn(w, 1);
+    assert_int_equal(w->ready_count, 1);
+    start(w, &plain_get, true);
+    answer(w, SLICE("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    assert_int_equal(w->capacity_count, 1);
+    assert_int_equal(w->ready_count, 1);
+}
+
+static void a_request_of_the_first_turn_goes_out_all_the_same(void **state)
+{
+    struct world *w = *state;
+
+    join(w, 0);
+    start(w, &plain_get, true);
+    assert_int_equal(w->ready_count, 1);
+    assert_true(w->received.len > 0);
+}
+
+static void whoever_is_told_that_it_is_ready_may_destroy_it(void **state)
+{
+    struct world *w = *state;
+
+    w->destroy_on_ready = true;
+    join(w, 0);
+    turn(w, 2);
+    assert_null(w->client);
+    assert_int_equal(w->ready_count, 1);
+    assert_int_equal(w->closing_count, 0);
+}
+
+static void a_client_that_closes_in_its_first_turn_was_never_ready(void **state)
+{
+    struct world *w = *state;
+
+    join(w, 0);
+    http_client_close_gracefully(w->client);
+    turn(w, 2);
+    assert_int_equal(w->ready_count, 0);
+    assert_int_equal(w->closed_count, 1);
 }
 
 /* ---- requests ---- */
@@ -856,6 +916,10 @@ static void a_length_that_is_not_kept_cuts_the_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(a_client_is_ready_once_on_a_later_turn),
+        T(a_request_of_the_first_turn_goes_out_all_the_same),
+        T(whoever_is_told_that_it_is_ready_may_destroy_it),
+        T(a_client_that_closes_in_its_first_turn_was_never_ready),
         T(a_request_goes_out_in_one_write),
         T(bodies_of_unknown_length_go_out_in_chunks_with_trailers),
         T(requests_without_a_body_say_so_where_one_is_expected),
