@@ -43,10 +43,11 @@ async function setUp() {
 
 /** `count` streams of `cat` that are begun, read for a moment and left without a word. */
 async function vanish(count) {
+    const token = rig.token();
     const sessions = Array.from({ length: count }, () => {
         const session = http2.connect(`http://127.0.0.1:${gateway.clear}`);
         session.on('error', () => {});
-        const stream = session.request({ ':method': 'POST', ':path': '/process.Process/Start', authorization: `Bearer ${rig.token()}`, 'content-type': 'application/json', accept: 'application/x-ndjson' });
+        const stream = session.request({ ':method': 'POST', ':path': '/process.Process/Start', authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/x-ndjson' });
         stream.on('error', () => {});
         stream.resume();
         stream.end('{"command": ["sh", "-c", "while echo x; do sleep 0.01; done"]}');
