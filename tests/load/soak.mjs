@@ -50,7 +50,7 @@ async function vanish(count) {
         const stream = session.request({ ':method': 'POST', ':path': '/process.Process/Start', authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/x-ndjson' });
         stream.on('error', () => {});
         stream.resume();
-        stream.end('{"command": ["sh", "-c", "while echo x; do sleep 0.01; done"]}');
+        stream.end('{"command": ["sh", "-c", "for i in $(seq 40); do echo x; sleep 0.1; done"]}');
         return session;
     });
     await sleep(500);
