@@ -336,7 +336,9 @@ static void print_requests(const struct process_facts *facts, struct buf *into)
     unsigned at[4];
 
     family(into, "requests_total", "counter",
-           "Ended requests; code: Connect's, as the gateway answered or the agent's status says.");
+           "Ended requests; code: Connect's, as the gateway answered or the agent said: HTTP "
+           "status, grpc-status, "
+           "Connect error. ok: also streams whose last message is compressed.");
     for (at[0] = 0; at[0] < METRICS_KIND_COUNT; at[0]++)
         for (at[1] = 0; at[1] < CALLER_COUNT; at[1]++)
             for (at[2] = 0; at[2] < METRICS_METHOD_COUNT; at[2]++)

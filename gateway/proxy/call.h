@@ -74,9 +74,10 @@ struct call {
     struct arena
         heads; /* the head toward the agent; freed when its answer begins, so that a quiet stream is small */
     struct call_times times;
-    uint64_t client_bytes;  /* that left toward the client */
-    unsigned client_status; /* of the response head; 0: none */
-    int upstream_reset;     /* how the agent reset its stream; -1: it did not */
+    uint64_t client_bytes;         /* that left toward the client */
+    unsigned client_status;        /* of the response head; 0: none */
+    enum connect_code agents_code; /* what its answer said (agent_outcome.h); OK: nothing bad */
+    int upstream_reset;            /* how the agent reset its stream; -1: it did not */
     uint8_t retries;
     bool session_known, computer_known;
     bool needs_wake;      /* the computer does not run, and may be woken */

@@ -2,6 +2,7 @@
  * call_enter() first, call_leave() last. */
 #include "proxy/call_events.h"
 
+#include "proxy/agent_outcome.h"
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
 #include "proxy/port_call.h"
@@ -197,6 +198,7 @@ static void response_ended(struct call *call, const struct fields *trailers)
         call_fail(call, STATUS_AGENT_LOST);
         return;
     }
+    agent_outcome_end(call, trailers);
     forward_trailers(trailers, &client->arena, &passed);
     exchange_end(client, &passed);
     if (call->port != NULL && call->port->is_tunnel && !client->in_ended)
@@ -236,6 +238,7 @@ static void on_upstream_head(struct exchange *exchange, const struct head *head)
     call->has_upstream_head = true;
     relay_response_head(&call->relay);
     arena_deinit(&call->heads);
+    agent_outcome_head(call, head);
     if (call->port != NULL) {
         port_call_response_head(call, head, ends);
     } else if (head->status < 200) { /* 101: nobody asked to switch */

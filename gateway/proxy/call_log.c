@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "proxy/access_log.h"
+#include "proxy/agent_outcome.h"
 #include "proxy/forward_headers.h"
 #include "proxy/port_call.h"
 
@@ -116,17 +117,16 @@ static void add_outcome(struct buf *line, const struct call *call)
     static const char *const enders[] = {
         [ENDED_BY_GATEWAY] = "gateway", [ENDED_BY_AGENT] = "agent", [ENDED_BY_CLIENT] = "client"
     };
+    enum connect_code code = agent_outcome_code(call);
 
     ADD_WORD(line, "kind", call->kind->name);
     ADD_WORD(line, "protocol", caller_text(call->exec.caller));
     ADD_U64(line, "status", call->client_status);
     ADD_WORD(line, "reason", status_name(call->outcome));
-    if (call->outcome != STATUS_OK) {
-        struct reply reply = call_reply(call, call->outcome);
-        ADD_WORD(line, "code", connect_code_text(reply_code(&reply)));
-        if (call->words != NULL)
-            ADD_TEXT(line, "words", slice_from_string(call->words));
-    }
+    if (code != CONNECT_OK)
+        ADD_WORD(line, "code", connect_code_text(code));
+    if (call->outcome != STATUS_OK && call->words != NULL)
+        ADD_TEXT(line, "words", slice_from_string(call->words));
     ADD_WORD(line, "ended_by", enders[call->ended_by]);
     ADD_WORD(line, "delivered", call->maybe_delivered ? "maybe" : "never");
     ADD_U64(line, "retries", call->retries);

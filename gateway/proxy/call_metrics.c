@@ -1,7 +1,7 @@
 /* proxy/call_metrics.c — see call_metrics.h. */
 #include "proxy/call_metrics.h"
 
-#include "proxy/call.h"
+#include "proxy/agent_outcome.h"
 
 const char *call_metrics_kind_text(enum call_metrics_kind kind)
 {
@@ -40,16 +40,6 @@ static unsigned method_of(const struct call *call, enum call_metrics_kind kind)
                : (unsigned)PROCESS_METHOD_COUNT;
 }
 
-static enum connect_code code_of(const struct call *call)
-{
-    if (call->outcome ==
-        STATUS_OK) /* the agent's answer, or ours; what its streams say is theirs */
-        return call->client_status < 400 ? CONNECT_OK : connect_code_of_http(call->client_status);
-    struct reply reply = call_reply(call, call->outcome);
-
-    return reply_code(&reply);
-}
-
 void call_metrics_started(const struct call *call)
 {
     counter_add(&call->proxy->counters.metrics.open[kind_of(call)], 1);
@@ -68,7 +58,7 @@ void call_metrics_ended(const struct call *call)
     const struct call_times *times = &call->times;
 
     counter_subtract(&metrics->open[kind], 1);
-    counter_add(&metrics->requests[kind][call->exec.caller][method][code_of(call)], 1);
+    counter_add(&metrics->requests[kind][call->exec.caller][method][agent_outcome_code(call)], 1);
     counter_add(&metrics->ended[call->outcome][call->ended_by], 1);
     histogram_observe(&metrics->duration[kind][method],
                       loop_clock(call->proxy->loop)->now_us - times->began_us);

@@ -215,7 +215,7 @@ void plain_call_response_body(struct call *call, struct slice bytes)
         answer_end(call);
     else if (plain->answer.is_truncated)
         answer_document(call);
-    else if (plain->answer.error != CONNECT_OK)
+    else if ((call->agents_code = plain->answer.error) != CONNECT_OK)
         call_pass_error(call);
     else
         consume_if_low(call);

@@ -97,6 +97,8 @@ void relay_response_body(struct relay *relay, struct slice bytes)
     relay->response_bytes += bytes.len;
     if (relay->tracks_edge)
         stream_edge_pass(&relay->edge, bytes);
+    else if (relay->keeps_start)
+        stream_edge_keep(&relay->edge, bytes);
     exchange_write(relay->client, bytes);
 }
 

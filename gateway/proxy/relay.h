@@ -26,6 +26,7 @@ struct relay {
     struct stream_edge edge;   /* of the response, when it is tracked */
     bool holds;                /* `held` is the whole request body so far */
     bool tracks_edge;
+    bool keeps_start; /* the response is no stream, but how it begins is kept in `edge` */
 };
 
 void relay_init(struct relay *relay, struct exchange *client);

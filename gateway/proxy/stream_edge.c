@@ -1,6 +1,8 @@
 /* proxy/stream_edge.c — see stream_edge.h. */
 #include "proxy/stream_edge.h"
 
+#include <string.h>
+
 #include "connect/envelope.h"
 
 void stream_edge_init(struct stream_edge *edge, uint8_t end_flags)
@@ -57,10 +59,22 @@ static void head_passed(struct stream_edge *edge)
     } else {
         edge->left_bytes = big_endian(head + 1, 4);
         edge->is_last = (head[0] & edge->end_flags) != 0;
+        edge->is_compressed = (head[0] & ENVELOPE_COMPRESSED) != 0;
     }
     edge->head_len = 0;
     if (edge->left_bytes == 0)
         message_passed(edge);
+}
+
+void stream_edge_keep(struct stream_edge *edge, struct slice bytes)
+{
+    size_t room = sizeof(edge->last) - edge->last_len;
+    size_t count = bytes.len < room ? bytes.len : room;
+
+    if (count == 0)
+        return;
+    memcpy(edge->last + edge->last_len, bytes.ptr, count);
+    edge->last_len = (uint8_t)(edge->last_len + count);
 }
 
 /* One step: a piece of a message or one byte of a head. */
@@ -68,6 +82,8 @@ static size_t pass_some(struct stream_edge *edge, struct slice bytes)
 {
     if (edge->left_bytes > 0) {
         size_t count = bytes.len < edge->left_bytes ? bytes.len : (size_t)edge->left_bytes;
+        if (edge->is_last && !edge->is_compressed && !edge->is_websocket)
+            stream_edge_keep(edge, slice_first(bytes, count));
         edge->left_bytes -= count;
         if (edge->left_bytes == 0)
             message_passed(edge);

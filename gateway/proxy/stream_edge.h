@@ -5,13 +5,18 @@
 
 #include "base/slice.h"
 
+enum { STREAM_EDGE_LAST_BYTES = 64 };
+
 struct stream_edge {
-    uint64_t left_bytes; /* of the message that is passing */
+    uint64_t left_bytes;               /* of the message that is passing */
+    char last[STREAM_EDGE_LAST_BYTES]; /* the beginning of the last envelope's message */
+    uint8_t last_len;
     uint8_t head[14];
-    uint8_t head_len;  /* bytes of the next envelope's head that have come */
-    uint8_t end_flags; /* flags that mark the last envelope: 0x02 Connect, 0x80 gRPC-Web */
-    bool is_last;      /* the envelope that is passing is the last */
-    bool saw_end;      /* the last envelope, or a close frame, has passed whole */
+    uint8_t head_len;   /* bytes of the next envelope's head that have come */
+    uint8_t end_flags;  /* flags that mark the last envelope: 0x02 Connect, 0x80 gRPC-Web */
+    bool is_last;       /* the envelope that is passing is the last */
+    bool is_compressed; /* so is its message: nothing of it is kept */
+    bool saw_end;       /* the last envelope, or a close frame, has passed whole */
     bool is_websocket;
 };
 
@@ -22,6 +27,15 @@ void stream_edge_pass(struct stream_edge *edge, struct slice bytes);
 /* Passes bytes up to the first edge behind at least one byte; returns how many. All of them: maybe
  * no edge was met. */
 size_t stream_edge_pass_to_edge(struct stream_edge *edge, struct slice bytes);
+
+/* Keeps the first bytes of a body that is no stream as if it were a last message. */
+void stream_edge_keep(struct stream_edge *edge, struct slice bytes);
+
+/* What was kept; borrowed. */
+static inline struct slice stream_edge_last(const struct stream_edge *edge)
+{
+    return slice_of(edge->last, edge->last_len);
+}
 
 /* No envelope is cut here. */
 static inline bool stream_edge_is_at(const struct stream_edge *edge)

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { statSync, existsSync } from 'node:fs';
 import { Rig, until, freePort, isSanitized, rawExchange } from '../../support/harness.mjs';
 import { Admin } from '../../support/admin.mjs';
+import { processClient, collect } from '../../support/process_client.mjs';
 
 const rig = new Rig();
 const SECRET = 'correct horse battery staple';
@@ -149,6 +150,23 @@ test('metrics pass promtool and count what happened', async () => {
     assert.ok(await admin.metric('exec_gateway_process_resident_memory_bytes') > 1e6);
     assert.ok(await admin.metric('exec_gateway_certificate_expiry_timestamp_seconds') > Date.now() / 1000);
     for (const id of ['cmp_1', 'ses_1', 'usr_1', 'exec.computer.test']) assert.ok(!text.includes(id), `label ${id}`);
+});
+
+test('requests are counted by the code that the agent answered with, in every protocol', async () => {
+    const nobody = { process: { selector: { case: 'pid', value: 999999 } } };
+    const seen = (protocol, method, code) => admin.metric('exec_gateway_requests_total', { kind: 'exec', protocol, method, code });
+    for (const [protocol, unary, stream] of [['connect', 'connect_unary', 'connect_stream'], ['grpc', 'grpc', 'grpc'], ['grpc-web', 'grpc_web', 'grpc_web']]) {
+        const client = processClient({ url: gateway.url, token, protocol });
+        await assert.rejects(client.sendSignal({ ...nobody, signal: 15 }));
+        await assert.rejects(collect(client.connect(nobody)));
+        await client.list({});
+        assert.equal(await seen(unary, 'SendSignal', 'not_found'), 1, protocol);
+        assert.equal(await seen(stream, 'Connect', 'not_found'), 1, protocol);
+        assert.equal(await seen(unary, 'List', 'ok'), 1, protocol);
+        assert.equal(await seen(stream, 'Connect', 'ok') ?? 0, 0, protocol);
+    }
+    const line = gateway.accessLog().split('\n').find((l) => l.includes('"connect_stream"') && l.includes('/Connect'));
+    assert.match(line, /"status":200,"reason":"ok","code":"not_found","ended_by":"agent"/);
 });
 
 test('TLS handshakes are counted, and those that fail', async () => {
