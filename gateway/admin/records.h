@@ -19,7 +19,8 @@ struct records_options { /* texts are borrowed until they are set anew */
     const char *prefix;  /* of every key */
     const char *issuer, *exec_audience, *access_audience;
     struct key_options signing_key;      /* kid NULL: there is none, sessions cannot be made */
-    const char *ports_domain;            /* NULL: ports cannot be published */
+    const char *const *ports_domains;    /* the first is meant when none is named */
+    size_t ports_domain_count;           /* 0: ports cannot be published */
     const char *connect_url;             /* without final slash */
     const char *const *reserved_handles; /* beside those that are always reserved */
     size_t reserved_handle_count;

@@ -83,3 +83,22 @@ bool records_body_number(struct records_job *job, const char *name, uint64_t min
     *out = number;
     return true;
 }
+
+bool records_body_domain(struct records_job *job, struct slice *out)
+{
+    const struct records_options *options = &job->records->options;
+    struct slice named = SLICE_EMPTY;
+
+    *out = SLICE_EMPTY;
+    if (!records_body_text(job, "domain", &named))
+        return false;
+    for (size_t i = 0; i < options->ports_domain_count && out->len == 0; i++) {
+        struct slice domain = slice_from_string(options->ports_domains[i]);
+
+        if (named.len == 0 || slice_equal(named, domain))
+            *out = domain;
+    }
+    if (named.len > 0 && out->len == 0)
+        records_fail(job, 400, "invalid_argument", "domain: expected one of ports.domain");
+    return named.len == 0 || out->len > 0;
+}

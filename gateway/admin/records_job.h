@@ -61,6 +61,9 @@ void records_add_time(struct buf *into, const char *name, int64_t wall_s);    /*
 bool records_body_only(struct records_job *job, const char *const *names); /* NULL-terminated */
 /* An absent member leaves *out as it is; texts live as long as the job. */
 bool records_body_text(struct records_job *job, const char *name, struct slice *out);
+
+/* "domain": one of ports.domain, or else the first. Empty when the configuration has none. */
+bool records_body_domain(struct records_job *job, struct slice *out);
 bool records_body_number(struct records_job *job, const char *name, uint64_t min, uint64_t max,
                          uint64_t *out);
 bool records_body_parse(struct records_job *job, struct slice text);

@@ -4,7 +4,7 @@
 
 struct publishing {
     struct slice label, visibility, kinds, protocol, via, host_header;
-    struct slice hostname;
+    struct slice domain, hostname;
     uint64_t port;
 };
 
@@ -138,8 +138,7 @@ static void on_computer(struct records_job *job, const struct redis_reply *reply
     else if (records_handle_wrong(job, handle) != NULL)
         records_fail(job, 409, "failed_precondition", "the computer's handle: %s",
                      records_handle_wrong(job, handle));
-    else if (!port_hostname(p->label, handle, slice_from_string(job->records->options.ports_domain),
-                            &name))
+    else if (!port_hostname(p->label, handle, p->domain, &name))
         records_fail(job, 400, "invalid_argument",
                      "label and handle together are longer than a DNS label");
     else {
@@ -152,7 +151,7 @@ static void on_computer(struct records_job *job, const struct redis_reply *reply
 static bool read_body(struct records_job *job, struct publishing *p)
 {
     static const char *const names[] = { "port",     "label", "subdomain",   "visibility", "kinds",
-                                         "protocol", "via",   "host_header", NULL };
+                                         "protocol", "via",   "host_header", "domain",     NULL };
     const char *wrong;
 
     if (!records_body_only(job, names) || !records_body_number(job, "port", 1, 65535, &p->port) ||
@@ -162,7 +161,8 @@ static bool read_body(struct records_job *job, struct publishing *p)
         !records_body_text(job, "kinds", &p->kinds) ||
         !records_body_text(job, "protocol", &p->protocol) ||
         !records_body_text(job, "via", &p->via) ||
-        !records_body_text(job, "host_header", &p->host_header))
+        !records_body_text(job, "host_header", &p->host_header) ||
+        !records_body_domain(job, &p->domain))
         return false;
     if (p->port == 0) {
         records_fail(job, 400, "invalid_argument", "port: expected a number from 1 to 65535");
@@ -185,7 +185,7 @@ void records_port_create(struct records_job *job)
 
     *p = (struct publishing){ 0 };
     job->work = p;
-    if (job->records->options.ports_domain == NULL)
+    if (job->records->options.ports_domain_count == 0)
         records_fail(job, 409, "failed_precondition", "ports.domain is not configured");
     else if (read_body(job, p) &&
              records_check(job, RECORD_HOST, SLICE("new"), fields, fields_of(job, p, fields)))

@@ -11,6 +11,7 @@ enum { TTL_DEFAULT_S = 3600, TTL_MAX_S = 30 * 86400, LINGER_S = 86400 };
 
 struct making {
     struct slice id, kind, user, label;
+    struct slice domain;   /* of ports; empty: none is configured */
     struct slice hostname; /* empty: exec */
     struct slice token;
     int64_t created_s, expires_s;
@@ -146,22 +147,21 @@ static void make_id(struct records_job *job, struct making *making)
 /* Where a browser goes: the label's host, or the computer's own. */
 static bool find_hostname(struct records_job *job, struct making *making, struct slice handle)
 {
-    const char *domain = job->records->options.ports_domain;
     struct buf name = { 0 };
     bool is_good = true;
 
     if (is_exec(making))
         return true;
-    if (domain == NULL || handle.len == 0) {
+    if (making->domain.len == 0 || handle.len == 0) {
         records_fail(job, 409, "failed_precondition",
-                     domain == NULL ? "ports.domain is not configured"
-                                    : "the computer has no handle");
+                     making->domain.len == 0 ? "ports.domain is not configured"
+                                             : "the computer has no handle");
         return false;
     }
     if (making->label.len > 0)
-        is_good = port_hostname(making->label, handle, slice_from_string(domain), &name);
+        is_good = port_hostname(making->label, handle, making->domain, &name);
     else
-        buf_printf(&name, "%.*s.%s", SLICE_ARGS(handle), domain);
+        buf_printf(&name, "%.*s.%.*s", SLICE_ARGS(handle), SLICE_ARGS(making->domain));
     if (is_good)
         making->hostname = arena_copy(&job->arena, buf_slice(&name));
     else
@@ -191,11 +191,13 @@ static bool read_place(struct records_job *job, struct making *making)
 {
     uint64_t port = 0;
     const char *wrong = NULL;
+    struct slice named = SLICE_EMPTY;
 
     if (!records_body_number(job, "port", 1, 65535, &port) ||
-        !records_body_text(job, "label", &making->label))
+        !records_body_text(job, "label", &making->label) ||
+        !records_body_text(job, "domain", &named) || !records_body_domain(job, &making->domain))
         return false;
-    if ((port != 0 || making->label.len > 0) && is_exec(making)) {
+    if ((port != 0 || making->label.len > 0 || named.len > 0) && is_exec(making)) {
         records_fail(job, 400, "invalid_argument", "exec sessions have no port");
         return false;
     }
@@ -210,9 +212,8 @@ static bool read_place(struct records_job *job, struct making *making)
 
 static bool read_body(struct records_job *job, struct making *making)
 {
-    static const char *const names[] = {
-        "kind", "user", "ttl_seconds", "ttl", "port", "label", NULL
-    };
+    static const char *const names[] = { "kind", "user",  "ttl_seconds", "ttl",
+                                         "port", "label", "domain",      NULL };
     uint64_t ttl_s = TTL_DEFAULT_S;
 
     making->kind = SLICE("exec");

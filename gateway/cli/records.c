@@ -44,7 +44,7 @@ static const char help_computer[] =
     "with --json the answer is JSON";
 static const char help_session[] =
     "exec-gateway session create -c FILE COMPUTER [--kind exec|browser|vnc] [--user ID]\n"
-    "                            [--ttl SECONDS] [--port PORT] [--label LABEL]\n"
+    "                            [--ttl SECONDS] [--port PORT] [--label LABEL] [--domain DOMAIN]\n"
     "exec-gateway session list -c FILE COMPUTER\n"
     "exec-gateway session get|delete -c FILE COMPUTER SESSION\n"
     "with --json the answer is JSON";
@@ -53,7 +53,7 @@ static const char help_port[] =
     "public|session]\n"
     "                          [--kinds browser,vnc] [--protocol http1|h2c|auto] [--via "
     "agent|direct]\n"
-    "                          [--host-header preserve|localhost|VALUE]\n"
+    "                          [--host-header preserve|localhost|VALUE] [--domain DOMAIN]\n"
     "exec-gateway port list -c FILE COMPUTER\n"
     "exec-gateway port delete -c FILE COMPUTER PORT|LABEL\n"
     "with --json the answer is JSON";
@@ -64,8 +64,9 @@ static const struct {
     const char *options[10];
 } members[] = {
     { "computer", { "state", "agent", "protocol", "tls", "boot", "handle", "owner", NULL } },
-    { "session", { "kind", "user", "ttl", "port", "label", NULL } },
-    { "port", { "label", "visibility", "kinds", "protocol", "via", "host-header", NULL } },
+    { "session", { "kind", "user", "ttl", "port", "label", "domain", NULL } },
+    { "port",
+      { "label", "visibility", "kinds", "protocol", "via", "host-header", "domain", NULL } },
 };
 
 enum { OPTION_MEMBER = 256, OPTION_TOKEN_FILE = 512, OPTIONS_MAX = 16 };

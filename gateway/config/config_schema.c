@@ -213,7 +213,8 @@ const struct schema_key config_schema[] = {
     { "ports.domain", VALUE_TEXTS, AT(ports_domains),
       .words =
           "Domain of published ports, `<label>--<handle>.<domain>`, or a list of several. Needed "
-          "to publish one through the admin API, which takes the first." },
+          "to publish one through the admin API, which takes the first unless `domain` names "
+          "another." },
     { "ports.reserved_handles", VALUE_TEXTS, AT(ports_reserved), "exec, api, www, admin",
       .words = "Names under `ports.domain` that belong to services and never to a computer." },
     { "ports.login_url", VALUE_TEXT, AT(ports_login_url),

@@ -2,7 +2,7 @@
 // the revocation that ends what is open; and published ports.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { Rig, until, isSanitized, KID } from '../../support/harness.mjs';
+import { Rig, until, isSanitized, rawExchange, KID } from '../../support/harness.mjs';
 import { Admin } from '../../support/admin.mjs';
 
 const rig = new Rig();
@@ -15,7 +15,7 @@ before(async () => {
     agent = await rig.startAgent();
     const socketPath = rig.path('admin.sock');
     gateway = await rig.startGateway({ redis, config: {
-        exec: { hosts: ['*'] }, ports: { domain: 'computer.test' },
+        exec: { hosts: ['*'] }, ports: { domain: ['computer.test', 'box.example'] },
         admin: { address: `unix:${socketPath}`, signing_key: KID, connect_url: 'http://exec.computer.test/' } } });
     admin = new Admin({ socketPath });
 });
@@ -139,6 +139,27 @@ test('a port is published, listed, unpublished', async () => {
     assert.equal(redis.cli('EXISTS', 'host:{api--box.computer.test}'), '0');
     assert.deepEqual((await admin.call('GET', `${V1}/ports`)).json.ports.map((p) => p.label), ['3000']);
     assert.equal((await admin.call('DELETE', `${V1}/ports/8000`)).status, 404);
+});
+
+test('of several domains the first is meant, and each can be named', async () => {
+    const body = { port: 3001, label: 'two', domain: 'box.example' };
+    assert.equal((await admin.call('POST', `${V1}/ports`, { body })).json.port.hostname, 'two--box.box.example');
+    assert.equal((await admin.call('POST', `${V1}/ports`, { body: { ...body, domain: undefined } })).json.port.hostname, 'two--box.computer.test');
+    assert.equal((await fetch(`${gateway.url}/`, { redirect: 'manual' })).status, 200);
+    for (const host of ['two--box.box.example', 'two--box.computer.test'])
+        assert.match((await rawExchange(gateway.port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)).text, /^HTTP\/1.1 401 .*auth_required/s);
+    for (const domain of ['other.example', 'BOX.example', '.box.example']) {
+        const refused = await admin.call('POST', `${V1}/ports`, { body: { ...body, domain } });
+        assert.equal(refused.status, 400);
+        assert.match(refused.json.message, /^domain: expected one of ports.domain/);
+    }
+    const made = await admin.call('POST', `${V1}/access-sessions`, { body: { kind: 'browser', label: 'two', domain: 'box.example' } });
+    assert.match(made.json.session.access_url, /^https:\/\/two--box\.box\.example\/\?access_token=/);
+    assert.equal((await admin.call('POST', `${V1}/access-sessions`, { body: { domain: 'box.example' } })).status, 400);
+    const deleted = await admin.call('DELETE', `${V1}/ports/two--box.box.example`);
+    assert.deepEqual(deleted.json.ports.map((p) => p.hostname), ['two--box.box.example']);
+    assert.equal(redis.cli('EXISTS', 'host:{two--box.computer.test}'), '1');
+    assert.equal((await admin.call('DELETE', `${V1}/ports/two`)).status, 200);
 });
 
 test('labels follow the rules, and the host of another computer is never taken over', async () => {

@@ -33,6 +33,7 @@ struct fixture {
 
 static int setup(void **state)
 {
+    static const char *const domains[] = { "c.test" };
     struct fixture *f = calloc(1, sizeof(*f));
     char url[128];
 
@@ -60,7 +61,8 @@ static int setup(void **state)
         .exec_audience = "exec",
         .access_audience = "access",
         .signing_key = { "k1", TOKEN_ES256, f->key_file },
-        .ports_domain = "c.test",
+        .ports_domains = domains,
+        .ports_domain_count = 1,
         .connect_url = "https://exec.c.test",
     };
     f->records = records_create(f->loop, route_store_redis_create(f->loop, &store), &f->options);
@@ -196,7 +198,7 @@ static void without_a_signing_key_or_a_domain_the_answer_says_what_is_missing(vo
     struct records_options poor = f->options;
 
     poor.signing_key.kid = NULL;
-    poor.ports_domain = NULL;
+    poor.ports_domain_count = 0;
     put_computer(f);
     records_set_options(f->records, &poor);
     assert_int_equal(ask(f, "POST", "cmp_1/access-sessions", "{}"), 409);
