@@ -3,6 +3,7 @@
  * a token) is answered here. */
 #include "proxy/call.h"
 #include "proxy/forward_headers.h"
+#include "proxy/port_request.h"
 
 static const char root_text[] =
     "{\"service\":\"process.Process\",\"base_path\":\"/process.Process/\","
@@ -167,6 +168,25 @@ static void make_plain_fields(struct call *call, struct head *head)
     head->content_length = (int64_t)call->relay.held.len;
 }
 
+/* A browser's cookie for ports, and the subprotocol of their WebSockets, carry tokens, which are
+ * taken off wherever they are met, though they do not count here. */
+static void take_off_port_tokens(struct fields *fields, struct arena *arena)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < fields->count; i++) {
+        struct field field = fields->items[i];
+
+        if (field.id == FIELD_COOKIE)
+            field.value = port_cookies_without_ours(field.value, arena);
+        else if (field.id == FIELD_SEC_WEBSOCKET_PROTOCOL)
+            field.value = port_subprotocols_without_ours(field.value, arena);
+        if (field.value.len > 0 || fields->items[i].value.len == 0)
+            fields->items[kept++] = field;
+    }
+    fields->count = kept;
+}
+
 static void exec_make_request(struct call *call, struct head *out)
 {
     const struct head *request = &call_client(call)->request;
@@ -182,6 +202,7 @@ static void exec_make_request(struct call *call, struct head *out)
         .content_length = request->content_length,
     };
     forward_request_fields(&request->fields, &identity, arena, &out->fields);
+    take_off_port_tokens(&out->fields, arena);
     if (call->plain != NULL)
         make_plain_fields(call, out);
 }

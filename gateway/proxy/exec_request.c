@@ -73,9 +73,42 @@ static enum status classify(struct exec_request *request)
 
 /* ---- the query ---- */
 
+static unsigned hex_digit(char c)
+{
+    return c >= '0' && c <= '9'                     ? (unsigned)(c - '0')
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (unsigned)((c | 0x20) - 'a') + 10
+                                                    : 16;
+}
+
+/* Is `escaped` `plain` to whoever decodes it (RFC 3986 §2.1)? */
+static bool means(struct slice escaped, struct slice plain)
+{
+    size_t at = 0, count = 0;
+
+    for (; at < escaped.len && count < plain.len; count++) {
+        unsigned char byte = (unsigned char)escaped.ptr[at++];
+
+        if (byte == '%' && at + 2 <= escaped.len) {
+            byte =
+                (unsigned char)(hex_digit(escaped.ptr[at]) << 4 | hex_digit(escaped.ptr[at + 1]));
+            at += 2;
+        }
+        if (byte != (unsigned char)plain.ptr[count])
+            return false;
+    }
+    return at == escaped.len && count == plain.len;
+}
+
+/* Those that carry a token: here or, by the older name, at ports. However they are written, the
+ * agent does not get them. */
+static bool is_token_parameter(struct slice name)
+{
+    return means(name, SLICE("access_token")) || means(name, SLICE("token"));
+}
+
 static bool is_our_parameter(const struct exec_request *request, struct slice name)
 {
-    return slice_equal(name, SLICE("access_token")) ||
+    return is_token_parameter(name) ||
            (request->caller == CALLER_PLAIN_JSON && slice_equal(name, SLICE("wait_ms")));
 }
 
@@ -99,6 +132,8 @@ static enum status read_query(struct exec_request *request, struct query_finding
         if (slice_equal(name, SLICE("access_token"))) {
             out->token = value;
             out->token_count++;
+        } else if (is_token_parameter(name)) {
+            continue;
         } else if (slice_to_u64(value, &request->wait_ms)) {
             request->has_wait_ms = true;
         } else {

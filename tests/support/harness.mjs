@@ -2,7 +2,7 @@
 // Everything listens on 127.0.0.1 with ports that the kernel picks, lives in a folder of its own and ends with the test
 // (`after(() => rig.stop())`); only processes started here are ended, by pid.
 import { spawn, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync, readFileSync, openSync, readSync, closeSync } from 'node:fs';
 import { createServer, connect as netConnect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join, dirname, resolve } from 'node:path';
@@ -86,6 +86,26 @@ export function rssKiB(pid) {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
 }
 
+/** A file's text in pieces that overlap by more than a token's part, so that none is cut in all of them. */
+function* pieces(file, bytes = 8 << 20, overlap = 4096) {
+    let fd;
+    try { fd = openSync(file, 'r'); } catch { return; }
+    const buffer = Buffer.alloc(bytes);
+    try {
+        for (let at = 0, got; (got = readSync(fd, buffer, 0, bytes, at)) > 0; at += got > overlap ? got - overlap : got)
+            yield buffer.toString('latin1', 0, got);
+    } finally {
+        closeSync(fd);
+    }
+}
+
+const PART = 40; // characters of a token's payload or signature that tell it
+
+/** The parts of tokens that no log may show: how payload and signature begin (a log may have cut the rest). */
+export function secretParts(token) {
+    return token.split('.').slice(1).filter((part) => part.length >= PART).map((part) => part.slice(0, PART));
+}
+
 /** JSON is YAML: a plain object becomes a config file. */
 const toYaml = (value) => JSON.stringify(value, null, 2);
 
@@ -104,6 +124,7 @@ export class Rig {
     constructor() {
         this.dir = mkdtempSync(join(tmpdir(), 'exec-gateway-test-'));
         this.children = [];
+        this.secrets = new Set(); // parts of every token that was made here: no gateway may log one
         this.keyFile = join(this.dir, 'sign.key');
         execFileSync('openssl', ['ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', this.keyFile], { stdio: 'ignore' });
     }
@@ -176,6 +197,7 @@ export class Rig {
         const file = this.write(`${name}.yaml`, toYaml(tree));
         const gateway = this.start(name, gatewayBin, ['serve', '-c', file], { env: { ...process.env, ...env } });
         gateway.configFile = file;
+        gateway.accessFile = this.path(`${name}.access`);
         gateway.routesFile = tree.routes.file;
         gateway.accessLog = () => { try { return readFileSync(this.path(`${name}.access`), 'utf8'); } catch { return ''; } };
         await until(() => {
@@ -192,7 +214,28 @@ export class Rig {
     token(options = {}) {
         const all = { issuer: ISSUER, alg: 'ES256', kid: KID, key: this.keyFile, computer: 'cmp_1', session: 'ses_1', user: 'usr_1', ...options };
         const args = Object.entries(all).filter(([, v]) => v !== undefined).flatMap(([k, v]) => [`--${k}`, String(v)]);
-        return execFileSync(gatewayBin, ['token', 'mint', ...args], { encoding: 'utf8' }).trim();
+        return this.remember(execFileSync(gatewayBin, ['token', 'mint', ...args], { encoding: 'utf8' }).trim());
+    }
+
+    /** stop() fails when a log has this token. */
+    remember(token) {
+        for (const part of secretParts(token)) this.secrets.add(part);
+        return token;
+    }
+
+    /** One pass over the text, however many tokens there are. */
+    findSecret(text) {
+        for (const [run] of text.matchAll(/[\w-]{40,}/g))
+            for (let at = 0; at + PART <= run.length; at++)
+                if (this.secrets.has(run.slice(at, at + PART))) return run;
+        return undefined;
+    }
+
+    /** What a gateway wrote: nothing of a token may be in it. */
+    loggedSecret(gateway) {
+        let found = this.findSecret(gateway.err) ?? this.findSecret(gateway.out);
+        for (const piece of pieces(gateway.accessFile)) found ??= this.findSecret(piece);
+        return found;
     }
 
     /** Routes for one computer at an agent. */
@@ -231,7 +274,7 @@ export class Rig {
         const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
         const now = Math.floor(Date.now() / 1000);
         const text = `${part({ alg: 'ES256', typ: 'JWT', kid: KID })}.${part({ iss: ISSUER, aud: 'access', sub: 'usr_1', iat: now, nbf: now, exp: now + 3600, ...claims })}`;
-        return `${text}.${sign('sha256', text, { key: readFileSync(this.keyFile), dsaEncoding: 'ieee-p1363' }).toString('base64url')}`;
+        return this.remember(`${text}.${sign('sha256', text, { key: readFileSync(this.keyFile), dsaEncoding: 'ieee-p1363' }).toString('base64url')}`);
     }
 
     /**
@@ -259,7 +302,7 @@ export class Rig {
         return gateway;
     }
 
-    /** Ends everything, newest first; throws when a gateway or an agent crashed or a sanitizer spoke. */
+    /** Ends everything, newest first; throws when a gateway or an agent crashed, a sanitizer spoke, or a token is in a log. */
     async stop() {
         const problems = [];
         for (const child of this.children.reverse()) {
@@ -269,6 +312,8 @@ export class Rig {
                 problems.push(`${child.name}:\n${child.err.slice(-6000)}`);
             else if (wasUp && /^(gateway|agent)/.test(child.name) && result.code !== 0)
                 problems.push(`${child.name} ended with ${JSON.stringify(result)}\n${child.err.slice(-3000)}`);
+            const logged = child.accessFile && this.loggedSecret(child);
+            if (logged) problems.push(`${child.name} logged a token: …${logged}…`);
         }
         if (problems.length > 0) {
             process.stderr.write(`kept: ${this.dir}\n`);

@@ -111,6 +111,9 @@ static void our_parameters_leave_the_target_and_nothing_else_does(void **state)
         { LIST, LIST "?access_token=t", LIST },
         { LIST, LIST "?a=1&access_token=t&b=2", LIST "?a=1&b=2" },
         { LIST, LIST "?access_token", LIST },
+        { LIST, LIST "?token=t&access%5Ftoken=t&%74oken=t&a", LIST "?a" },
+        { LIST, LIST "?tokens=1&access_toke=2&%zz=3&toke%",
+          LIST "?tokens=1&access_toke=2&%zz=3&toke%" },
         { LIST, LIST "?wait_ms=5", LIST "?wait_ms=5" },
         { START, START "?wait_ms=5&a=1", START "?a=1" },
     };
