@@ -96,6 +96,8 @@ static const struct row rows[] = {
       REDIS_AT(connects) },
     { "redis_disconnects_total", "", "counter", "Connections to Redis that were lost.",
       REDIS_AT(disconnects) },
+    { "redis_master_changes_total", "", "counter",
+      "Masters that the sentinels told, the first one too.", REDIS_AT(master_changes) },
     { "redis_refused_replies_total", "", "counter",
       "Replies of Redis that were too large or not understood.", REDIS_AT(refused_replies) },
 

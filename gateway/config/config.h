@@ -88,6 +88,8 @@ struct config {
     const char *redis_url;
     const char *redis_password_file;
     const char *redis_ca_file;
+    struct config_texts redis_sentinels;
+    const char *redis_sentinel_password_file;
     struct route_store_redis_options redis;
     struct route_resolver_options resolver;
     struct config_networks upstream_allow;

@@ -144,6 +144,36 @@ char *config_read_secret(const char *file)
     return secret;
 }
 
+static enum status build_sentinels(const struct config_reading *reading)
+{
+    struct config *config = reading->config;
+    const char *file = config->redis_sentinel_password_file;
+    enum status status = STATUS_OK;
+    struct buf words = { 0 };
+    char *secret = NULL;
+
+    if (config->redis_sentinels.count > 0 && config->redis_endpoint.host == NULL)
+        return config_wrong(reading, config_mark_of(reading, "routes.redis.sentinels"),
+                            "routes.redis.sentinels: expected redis://… or rediss://… as the url");
+    if (file != NULL && (secret = config_read_secret(file)) == NULL)
+        return config_wrong(reading, config_mark_of(reading, "routes.redis.sentinel_password_file"),
+                            "routes.redis.sentinel_password_file: expected a file with a password, "
+                            "%s",
+                            file);
+    for (size_t i = 0; i < config->redis_sentinels.count && status == STATUS_OK; i++)
+        status = redis_endpoint_add_sentinel(&config->redis_endpoint,
+                                             slice_from_string(config->redis_sentinels.items[i]),
+                                             secret, &words);
+    if (status != STATUS_OK)
+        status = config_wrong(reading, config_mark_of(reading, "routes.redis.sentinels"),
+                              "routes.redis.sentinels: %s", buf_text(&words));
+    buf_deinit(&words);
+    if (secret != NULL)
+        mem_wipe(secret, strlen(secret));
+    mem_free(secret);
+    return status;
+}
+
 static enum status build_redis(const struct config_reading *reading)
 {
     struct config *config = reading->config;
@@ -171,12 +201,15 @@ static enum status build_redis(const struct config_reading *reading)
         mem_free((char *)(uintptr_t)config->redis_endpoint.password);
         config->redis_endpoint.password = secret;
     }
+    enum status status = build_sentinels(reading);
+    if (status != STATUS_OK)
+        return status;
     config->redis.endpoint = &config->redis_endpoint;
     if (!config->redis_endpoint.tls)
         return STATUS_OK;
 
     struct tls_client_options options = { .ca_file = config->redis_ca_file };
-    enum status status = build_client_tls(reading, "routes.redis.ca", &options, &config->redis_tls);
+    status = build_client_tls(reading, "routes.redis.ca", &options, &config->redis_tls);
 
     config->redis.tls = config->redis_tls;
     return status;

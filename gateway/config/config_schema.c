@@ -140,6 +140,12 @@ const struct schema_key config_schema[] = {
       .words = "Password for AUTH, in place of one in the URL." },
     { "routes.redis.ca", VALUE_FILE, AT(redis_ca_file),
       .words = "CA for `rediss://`; absent: the system's." },
+    { "routes.redis.sentinels", VALUE_TEXTS, AT(redis_sentinels),
+      .words =
+          "`host[:port]` of each Sentinel (port 26379 by default); the host of the URL is then "
+          "the name of the master that they watch." },
+    { "routes.redis.sentinel_password_file", VALUE_FILE, AT(redis_sentinel_password_file),
+      .words = "Password for AUTH at the sentinels; absent: none." },
     { "routes.redis.prefix", VALUE_TEXT, AT(redis.prefix), "", .words = "Put before every key." },
     { "routes.redis.connect_timeout", VALUE_DURATION, AT(redis.connect_timeout_ms), "3s",
       BETWEEN(50, 60000), .words = "TLS and AUTH included." },

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "route/route_store_redis.h"
 
-enum { DEFAULT_PORT = 6379, DATABASE_MAX = 65535 };
+enum { DEFAULT_PORT = 6379, SENTINEL_PORT = 26379, DATABASE_MAX = 65535 };
 
 static char *decode(struct slice text)
 {
@@ -35,7 +35,7 @@ static char *decode(struct slice text)
 static enum status fail(struct buf *out_error, const char *words)
 {
     if (out_error != NULL)
-        buf_printf(out_error, "redis URL: %s", words);
+        buf_printf(out_error, "%s", words);
     return STATUS_CONFIG_INVALID;
 }
 
@@ -69,15 +69,13 @@ static enum status parse_database(struct slice text, struct buf *out_error,
     return STATUS_OK;
 }
 
-/* "host", "host:port", "[v6]:port", then "/db". */
-static enum status parse_tcp(struct slice rest, struct buf *out_error,
-                             struct redis_endpoint *endpoint)
+/* "host", "host:port", "[v6]:port"; endpoint->port is the default. */
+static enum status parse_authority(struct slice authority, struct buf *out_error,
+                                   struct redis_endpoint *endpoint)
 {
-    struct slice database = rest;
-    struct slice authority = slice_cut(&database, '/');
     size_t bracket = slice_find(authority, ']');
     struct slice host, port;
-    uint64_t number = DEFAULT_PORT;
+    uint64_t number = endpoint->port;
 
     if (slice_starts_with(authority, SLICE("[")) && bracket < authority.len) {
         host = slice_of(authority.ptr + 1, bracket - 1);
@@ -95,7 +93,17 @@ static enum status parse_tcp(struct slice rest, struct buf *out_error,
     endpoint->host = decode(host);
     if (endpoint->host == NULL || endpoint->host[0] == '\0')
         return fail(out_error, "expected a host");
-    return parse_database(database, out_error, endpoint);
+    return STATUS_OK;
+}
+
+/* An authority, then "/db". */
+static enum status parse_tcp(struct slice rest, struct buf *out_error,
+                             struct redis_endpoint *endpoint)
+{
+    struct slice database = rest;
+    enum status status = parse_authority(slice_cut(&database, '/'), out_error, endpoint);
+
+    return status == STATUS_OK ? parse_database(database, out_error, endpoint) : status;
 }
 
 /* "/run/redis.sock", then "?db=N". */
@@ -153,6 +161,26 @@ enum status redis_endpoint_parse(struct slice url, struct buf *out_error,
     return status;
 }
 
+enum status redis_endpoint_add_sentinel(struct redis_endpoint *endpoint, struct slice address,
+                                        const char *password, struct buf *out_error)
+{
+    struct redis_endpoint sentinel = { .port = SENTINEL_PORT, .tls = endpoint->tls };
+    bool is_more = slice_find(address, '/') < address.len || slice_find(address, '@') < address.len;
+    enum status status = is_more ? fail(out_error, "expected host or host:port")
+                                 : parse_authority(address, out_error, &sentinel);
+
+    if (status != STATUS_OK) {
+        redis_endpoint_deinit(&sentinel);
+        return status;
+    }
+    if (password != NULL)
+        sentinel.password = mem_copy_string(password);
+    endpoint->sentinels = mem_grow(endpoint->sentinels,
+                                   (endpoint->sentinel_count + 1) * sizeof(*endpoint->sentinels));
+    endpoint->sentinels[endpoint->sentinel_count++] = sentinel;
+    return STATUS_OK;
+}
+
 static void free_text(const char *text)
 {
     mem_free((char *)(uintptr_t)text);
@@ -166,6 +194,9 @@ void redis_endpoint_deinit(struct redis_endpoint *endpoint)
     free_text(endpoint->user);
     free_text(endpoint->host);
     free_text(endpoint->unix_path);
+    for (size_t i = 0; i < endpoint->sentinel_count; i++)
+        redis_endpoint_deinit(&endpoint->sentinels[i]);
+    mem_free(endpoint->sentinels);
     *endpoint = (struct redis_endpoint){ 0 };
 }
 
@@ -176,8 +207,23 @@ static const char *copy_text(const char *text)
 
 void redis_endpoint_copy(const struct redis_endpoint *endpoint, struct redis_endpoint *out_copy)
 {
+    redis_endpoint_copy_at(endpoint, endpoint->host, endpoint->port, out_copy);
+    if (endpoint->sentinel_count == 0)
+        return;
+    out_copy->sentinels = mem_zeroed(endpoint->sentinel_count * sizeof(*out_copy->sentinels));
+    for (; out_copy->sentinel_count < endpoint->sentinel_count; out_copy->sentinel_count++)
+        redis_endpoint_copy(&endpoint->sentinels[out_copy->sentinel_count],
+                            &out_copy->sentinels[out_copy->sentinel_count]);
+}
+
+void redis_endpoint_copy_at(const struct redis_endpoint *endpoint, const char *host, uint16_t port,
+                            struct redis_endpoint *out_copy)
+{
     *out_copy = *endpoint;
-    out_copy->host = copy_text(endpoint->host);
+    out_copy->sentinels = NULL;
+    out_copy->sentinel_count = 0;
+    out_copy->host = copy_text(host);
+    out_copy->port = port;
     out_copy->unix_path = copy_text(endpoint->unix_path);
     out_copy->user = copy_text(endpoint->user);
     out_copy->password = copy_text(endpoint->password);

@@ -5,7 +5,8 @@
  * PING ─ up command link:      ready ─────────────────────────┘
  *
  * A command link does not learn that the link which gets its invalidations has died, hence both go
- * when one goes. The PING finds a Redis that is still loading its data. */
+ * when one goes. The PING finds a Redis that is still loading its data; ROLE, where sentinels say
+ * which Redis it is, one that is no master any more, or not yet. */
 #include "route/redis_pair.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/timer.h"
+#include "route/redis_sentinels.h"
 
 enum {
     STEADY_MS = 1000,        /* up for less: the next retry waits longer still */
@@ -26,6 +28,7 @@ struct redis_pair {
     const struct redis_pair_events *events;
     void *owner;
     struct route_store_redis_counters *counters;
+    struct redis_sentinels *sentinels; /* NULL: the endpoint says where Redis is */
     struct redis_link *subscriber;
     struct redis_link *commander;
     struct timer retry;
@@ -75,12 +78,16 @@ static void log_down(struct redis_pair *pair, const char *why)
              pair->is_up ? "connection lost" : "not connected", why);
 }
 
-static void lose(struct redis_pair *pair, const char *why, bool reply_was_refused)
+static bool has_links(const struct redis_pair *pair)
+{
+    return pair->subscriber != NULL || pair->commander != NULL;
+}
+
+/* Returns whether it was up: the owner is told when all else is done, as it may destroy the pair. */
+static bool drop_links(struct redis_pair *pair, const char *why)
 {
     bool was_up = pair->is_up;
 
-    if (pair->subscriber == NULL && pair->commander == NULL)
-        return; /* it waits to try again already */
     log_down(pair, why);
     redis_link_destroy(&pair->subscriber);
     redis_link_destroy(&pair->commander);
@@ -90,10 +97,20 @@ static void lose(struct redis_pair *pair, const char *why, bool reply_was_refuse
         pair->attempts = 0;
     if (was_up)
         pair->down_ms = now_ms(pair);
+    atomic_store_explicit(&pair->counters->link_up.value, 0, memory_order_relaxed);
+    return was_up;
+}
+
+static void lose(struct redis_pair *pair, const char *why, bool reply_was_refused)
+{
+    bool was_up;
+
+    if (!has_links(pair))
+        return; /* it waits to try again already */
+    was_up = drop_links(pair, why);
     timer_arm(&pair->retry, retry_delay_ms(pair));
     if (pair->attempts < 16)
         pair->attempts++;
-    atomic_store_explicit(&pair->counters->link_up.value, 0, memory_order_relaxed);
     if (was_up)
         pair->events->on_down(pair->owner, reply_was_refused);
 }
@@ -129,12 +146,22 @@ static bool lose_if_refused(struct redis_pair *pair, const struct redis_reply *r
 
 /* ---- up ---- */
 
+static bool is_master(const struct redis_reply *role)
+{
+    return role->kind == REDIS_ARRAY && role->item_count > 0 &&
+           slice_equal(role->items[0].text, SLICE("master"));
+}
+
 static void on_last_step(void *arg, const struct redis_reply *reply)
 {
     struct redis_pair *pair = arg;
 
-    if (lose_if_refused(pair, reply, "PING"))
+    if (lose_if_refused(pair, reply, pair->sentinels != NULL ? "ROLE" : "PING"))
         return;
+    if (pair->sentinels != NULL && !is_master(reply)) {
+        lose(pair, "it is no master", false);
+        return;
+    }
     pair->is_up = true;
     pair->up_ms = now_ms(pair);
     pair->logged_why[0] = '\0';
@@ -147,6 +174,11 @@ static void on_last_step(void *arg, const struct redis_reply *reply)
 static void on_tracking(void *arg, const struct redis_reply *reply)
 {
     (void)lose_if_refused(arg, reply, "CLIENT TRACKING");
+}
+
+static void on_pong(void *arg, const struct redis_reply *reply)
+{
+    (void)lose_if_refused(arg, reply, "PING");
 }
 
 static void track(struct redis_pair *pair)
@@ -168,7 +200,12 @@ static void track(struct redis_pair *pair)
     }
     redis_link_send_words(pair->commander, words, count, on_tracking, pair);
     words[0] = SLICE("PING");
-    redis_link_send_words(pair->commander, words, 1, on_last_step, pair);
+    redis_link_send_words(pair->commander, words, 1,
+                          pair->sentinels != NULL ? on_pong : on_last_step, pair);
+    if (pair->sentinels != NULL) {
+        words[0] = SLICE("ROLE");
+        redis_link_send_words(pair->commander, words, 1, on_last_step, pair);
+    }
     for (unsigned kind = 0; kind < RECORD_KIND_COUNT; kind++)
         buf_deinit(&prefixes[kind]);
 }
@@ -259,20 +296,24 @@ static const struct redis_link_events commander_events = {
 static void connect_both(struct redis_pair *pair)
 {
     const struct route_store_redis_options *o = pair->options;
+    const struct redis_endpoint *endpoint =
+        pair->sentinels != NULL ? redis_sentinels_master(pair->sentinels) : o->endpoint;
     struct redis_link_options options = {
-        .endpoint = o->endpoint,
+        .endpoint = endpoint,
         .tls = o->tls,
         .connect_timeout_ms = o->connect_timeout_ms,
         .reply_timeout_ms = o->reply_timeout_ms,
         .limits = { .bytes = o->reply_bytes, .elements = o->reply_elements, .depth = 2 },
     };
 
+    if (endpoint == NULL)
+        return; /* until a sentinel knows */
     pair->subscriber_id = -1;
     pair->is_subscribed = false;
     pair->is_commander_ready = false;
     pair->subscriber =
         redis_link_create(pair->loop, &options, &subscriber_events, pair, pair->counters);
-    options.limits.depth = 1;
+    options.limits.depth = pair->sentinels != NULL ? 3 : 1; /* ROLE lists the replicas */
     options.selects = true;
     pair->commander =
         redis_link_create(pair->loop, &options, &commander_events, pair, pair->counters);
@@ -281,6 +322,19 @@ static void connect_both(struct redis_pair *pair)
 static void on_retry(struct timer *timer)
 {
     connect_both(CONTAINER_OF(timer, struct redis_pair, retry));
+}
+
+/* What is connected, or was to be, is not the master: no wait, the new one is there. */
+static void on_master(void *owner)
+{
+    struct redis_pair *pair = owner;
+
+    bool was_up = has_links(pair) && drop_links(pair, "another Redis is the master now");
+
+    pair->attempts = 0;
+    timer_arm(&pair->retry, 0);
+    if (was_up)
+        pair->events->on_down(pair->owner, false);
 }
 
 struct redis_pair *redis_pair_create(struct loop *loop,
@@ -297,6 +351,8 @@ struct redis_pair *redis_pair_create(struct loop *loop,
     pair->counters = counters;
     pair->down_ms = now_ms(pair);
     timer_init(&pair->retry, loop, on_retry);
+    if (options->endpoint->sentinel_count > 0)
+        pair->sentinels = redis_sentinels_create(loop, options, on_master, pair, counters);
     connect_both(pair);
     return pair;
 }
@@ -311,6 +367,7 @@ void redis_pair_destroy(struct redis_pair **pair)
     timer_cancel(&p->retry);
     redis_link_destroy(&p->subscriber);
     redis_link_destroy(&p->commander);
+    redis_sentinels_destroy(&p->sentinels);
     mem_free(p);
 }
 

@@ -11,12 +11,14 @@
 
 struct redis_endpoint {
     bool tls;         /* rediss:// */
-    const char *host; /* NULL: unix_path */
+    const char *host; /* NULL: unix_path; with sentinels: the name of the master */
     uint16_t port;
     const char *unix_path;
-    const char *user;     /* NULL: default user */
-    const char *password; /* NULL: no AUTH; a secret */
-    unsigned database;    /* SELECT when not 0 */
+    const char *user;                 /* NULL: default user */
+    const char *password;             /* NULL: no AUTH; a secret */
+    unsigned database;                /* SELECT when not 0 */
+    struct redis_endpoint *sentinels; /* owned; who knows where the master is */
+    size_t sentinel_count;            /* 0: it is at host and port */
 };
 
 /* "redis://[user[:password]@]host[:port][/db]", "rediss://…",
@@ -26,6 +28,15 @@ MUST_CHECK enum status redis_endpoint_parse(struct slice url, struct buf *out_er
                                             struct redis_endpoint *out_endpoint);
 void redis_endpoint_deinit(struct redis_endpoint *endpoint); /* wipes the password */
 void redis_endpoint_copy(const struct redis_endpoint *endpoint, struct redis_endpoint *out_copy);
+/* The same Redis elsewhere, without sentinels. `host` is copied. */
+void redis_endpoint_copy_at(const struct redis_endpoint *endpoint, const char *host, uint16_t port,
+                            struct redis_endpoint *out_copy);
+
+/* "host[:port]", "[v6][:port]"; with TLS when the endpoint has it. Copies `password` (NULL: none).
+ * Errors: CONFIG_INVALID with words in out_error. */
+MUST_CHECK enum status redis_endpoint_add_sentinel(struct redis_endpoint *endpoint,
+                                                   struct slice address, const char *password,
+                                                   struct buf *out_error);
 
 struct route_store_redis_options {
     const struct redis_endpoint *endpoint; /* copied */
@@ -40,8 +51,9 @@ struct route_store_redis_options {
 struct route_store_redis_counters {
     struct counter commands, replies, timeouts, connects, disconnects, invalidations, flushes,
         refused_replies;
-    struct counter link_up;   /* gauge: 0 or 1 */
-    struct histogram latency; /* from sending a command to its reply */
+    struct counter master_changes; /* by sentinels; the first one too */
+    struct counter link_up;        /* gauge: 0 or 1 */
+    struct histogram latency;      /* from sending a command to its reply */
 };
 
 struct route_store *route_store_redis_create(struct loop *loop,

@@ -89,11 +89,57 @@ static void a_wrong_url_is_refused_without_telling_the_password(void **state)
     }
 }
 
+static void add(struct redis_endpoint *endpoint, const char *address, const char *password)
+{
+    struct buf error = { 0 };
+
+    if (redis_endpoint_add_sentinel(endpoint, slice_from_string(address), password, &error) !=
+        STATUS_OK)
+        fail_msg("%s: %s", address, buf_text(&error));
+    buf_deinit(&error);
+}
+
+static void sentinels_have_addresses_of_their_own_and_go_along_with_a_copy(void **state)
+{
+    static const char *const wrong[] = { "", ":1", "h:0", "h:x", "[::1]x", "h/1" };
+    struct redis_endpoint e = parse("rediss://app:pw@main/3"), copy, master;
+    struct buf error = { 0 };
+
+    (void)state;
+    add(&e, "a.example.com", NULL);
+    add(&e, "[::1]:7000", "secret");
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(
+            redis_endpoint_add_sentinel(&e, slice_from_string(wrong[i]), "secret", &error),
+            STATUS_CONFIG_INVALID);
+    redis_endpoint_copy(&e, &copy);
+    redis_endpoint_deinit(&e);
+    assert_int_equal(copy.sentinel_count, 2);
+    assert_string_equal(copy.sentinels[0].host, "a.example.com");
+    assert_int_equal(copy.sentinels[0].port, 26379);
+    assert_null(copy.sentinels[0].password); /* never Redis's own */
+    assert_true(copy.sentinels[0].tls);
+    assert_string_equal(copy.sentinels[1].host, "::1");
+    assert_int_equal(copy.sentinels[1].port, 7000);
+    assert_string_equal(copy.sentinels[1].password, "secret");
+
+    redis_endpoint_copy_at(&copy, "10.0.0.3", 6380, &master);
+    redis_endpoint_deinit(&copy);
+    assert_int_equal(master.sentinel_count, 0);
+    assert_string_equal(master.host, "10.0.0.3");
+    assert_int_equal(master.port, 6380);
+    assert_string_equal(master.password, "pw");
+    assert_int_equal(master.database, 3);
+    redis_endpoint_deinit(&master);
+    buf_deinit(&error);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_part_of_a_url_is_understood),
         cmocka_unit_test(a_wrong_url_is_refused_without_telling_the_password),
+        cmocka_unit_test(sentinels_have_addresses_of_their_own_and_go_along_with_a_copy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
