@@ -35,9 +35,10 @@ enum outcome {
 const char *outcome_text(unsigned outcome);
 
 struct tally {
-    uint64_t started;             /* calls that were due */
-    uint64_t done;                /* that ended well */
-    uint64_t done_measured;       /* of these, due after the warm-up: openings of sessions are `done` at any time */
+    uint64_t started; /* calls that were due */
+    uint64_t done;    /* that ended well */
+    uint64_t
+        done_measured; /* of these, due after the warm-up: openings of sessions are `done` at any time */
     uint64_t ends[OUTCOME_COUNT]; /* that ended otherwise, by outcome */
     uint64_t bytes_in, bytes_out;
     uint64_t open;      /* gauge at the end of the second: sessions held, calls under way */
