@@ -289,13 +289,20 @@ enum status proto_decode_request(const struct decoder *decoder, enum process_met
     return read_selecting(decoder, method, message, request);
 }
 
+/* A oneof: another member takes the place of what came before. */
+static void become_event(struct process_event *event, enum process_event_kind kind)
+{
+    if (event->kind != kind)
+        *event = (struct process_event){ .kind = kind };
+}
+
 static enum status read_start_event(const struct decoder *decoder, struct slice message,
                                     struct process_event *event)
 {
     struct wire_reader reader = wire_reader_over(message);
     struct wire_field field;
 
-    event->kind = EVENT_START;
+    become_event(event, EVENT_START);
     while (wire_next(&reader, &field))
         if (is_varint(&field, 1))
             event->pid = (uint32_t)field.varint;
@@ -309,15 +316,16 @@ static enum status read_data_event(const struct decoder *decoder, struct slice m
                                                      EVENT_PTY };
     struct wire_reader reader = wire_reader_over(message);
     struct wire_field field;
-    struct slice bytes = SLICE_EMPTY;
 
+    if (event->kind != EVENT_STDOUT && event->kind != EVENT_STDERR && event->kind != EVENT_PTY)
+        become_event(event, EVENT_NONE);
     while (wire_next(&reader, &field)) {
         if (field.type != WIRE_BYTES || field.number > 3)
             continue;
-        event->kind = kinds[field.number];
-        bytes = field.bytes;
+        become_event(event, kinds[field.number]);
+        event->bytes = field.bytes;
     }
-    event->bytes = arena_copy(decoder->arena, bytes);
+    event->bytes = arena_copy(decoder->arena, event->bytes);
     return end_of(decoder, &reader);
 }
 
@@ -327,7 +335,7 @@ static enum status read_end_event(const struct decoder *decoder, struct slice me
     struct wire_reader reader = wire_reader_over(message);
     struct wire_field field;
 
-    event->kind = EVENT_END;
+    become_event(event, EVENT_END);
     while (wire_next(&reader, &field)) {
         if (is_varint(&field, 1))
             event->exit_code = wire_zigzag_decode(field.varint);
@@ -356,7 +364,7 @@ static enum status read_event(const struct decoder *decoder, struct slice messag
         else if (is_bytes(&field, 3))
             status = read_end_event(decoder, field.bytes, event);
         else if (is_bytes(&field, 4))
-            event->kind = EVENT_KEEPALIVE;
+            become_event(event, EVENT_KEEPALIVE);
     }
     return status == STATUS_OK ? end_of(decoder, &reader) : status;
 }
