@@ -148,7 +148,8 @@ static void on_turn(struct h2_session *session)
 
     if (!client->wants_close && !ids_are_used_up)
         return;
-    nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    h2_session_check(session, nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, 0,
+                                                    NGHTTP2_NO_ERROR, NULL, 0));
     tell_closing(client, STATUS_CLOSED); /* last line: the client may be destroyed */
 }
 
@@ -217,7 +218,7 @@ static struct exchange *open_exchange(struct http_client *base, const struct hea
     h2_nv_request(&list, &exchange->arena, head);
     stream->id = nghttp2_submit_request(session->ng, NULL, list.items, list.count,
                                         end ? NULL : &source, stream);
-    ENSURE(stream->id > 0);
+    h2_session_check(session, stream->id); /* its owner hears of it when the session finishes */
     h2_session_schedule(session);
     return exchange;
 }

@@ -19,7 +19,8 @@ enum {
 /* The peer's streams of work: one counts until its owner has released it, reset or not. */
 static void refuse_stream(struct h2_session *session, int32_t id)
 {
-    nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    h2_session_check(session, nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id,
+                                                        NGHTTP2_REFUSED_STREAM));
     if (h2_flood_refused(&session->flood, session->limits, h2_now_ms(session)))
         h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS, "refused_streams");
 }

@@ -41,7 +41,7 @@ static void feed(struct h2_session *session, struct slice bytes)
             session->verdict = H2_FLOOD;
             session->verdict_reason = "acks_queued";
         }
-        h2_session_finish(session, STATUS_MALFORMED);
+        h2_session_finish(session, h2_session_failure(taken));
         return;
     }
     check_queue(session);
@@ -287,11 +287,11 @@ static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t stream_id,
     session->flood.payload_bytes += count;
     /* The connection's window reopens at once: a stream that is not read must not hold back the
      * others, and what they can make us hold is bounded by their own windows. */
-    nghttp2_session_consume_connection(ng, count);
+    h2_session_check(session, nghttp2_session_consume_connection(ng, count));
     stream = nghttp2_session_get_stream_user_data(ng, stream_id);
     if (stream == NULL || stream->base.is_dead || !stream->has_owner) {
         if (stream == NULL || stream->stop_due_ms == 0)
-            nghttp2_session_consume_stream(ng, stream_id, count);
+            h2_session_check(session, nghttp2_session_consume_stream(ng, stream_id, count));
         return 0;
     }
     stream->body_bytes += count;

@@ -45,9 +45,14 @@ static ssize_t source_read(nghttp2_session *ng, int32_t id, uint8_t *bytes, size
     *data_flags |= NGHTTP2_DATA_FLAG_EOF;
     if (exchange->out_trailers.count > 0) {
         struct h2_nv_list list;
+        int result = NGHTTP2_ERR_INVALID_ARGUMENT;
 
         h2_nv_trailers(&list, &exchange->arena, &exchange->out_trailers);
-        if (list.count > 0 && nghttp2_submit_trailer(ng, id, list.items, list.count) == 0)
+        if (list.count > 0)
+            result = nghttp2_submit_trailer(ng, id, list.items, list.count);
+        if (nghttp2_is_fatal(result))
+            return NGHTTP2_ERR_CALLBACK_FAILURE; /* an end without its trailers would be a lie */
+        if (result == 0)
             *data_flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
     }
     return (ssize_t)count;
@@ -154,8 +159,8 @@ void h2_output_callbacks(nghttp2_session_callbacks *callbacks)
 
 /* ---- flush ---- */
 
-/* Frames into the scratch until it is full or nothing is left; false: nghttp2 failed. */
-static bool gather(struct h2_session *session)
+/* Frames into the scratch until it is full or nothing is left; negative: nghttp2 failed. */
+static ssize_t gather(struct h2_session *session)
 {
     const uint8_t *bytes;
     size_t limit = gather_limit(session);
@@ -173,7 +178,7 @@ static bool gather(struct h2_session *session)
     }
     session->is_in_nghttp2 = false;
     session->framed_total += session->framing_bytes;
-    return count >= 0;
+    return count;
 }
 
 /* Writes what was gathered; what the transport refuses goes to the backlog. */
@@ -199,17 +204,21 @@ static enum status write_gathered(struct h2_session *session)
 
 static void flush_now(struct h2_session *session)
 {
+    if (session->is_broken) {
+        h2_session_finish(session, STATUS_SYSTEM);
+        return;
+    }
     session->role->on_turn(session);
     for (unsigned writes = 0; session->backlog.len == 0; writes++) {
         if (writes == WRITES_PER_TURN) { /* the others of this worker first */
             task_defer_next(session->loop, &session->flush);
             return;
         }
-        bool framed = gather(session);
+        ssize_t framed = gather(session);
         if (session->is_finished)
             return; /* destroyed by an owner meanwhile */
-        if (!framed) {
-            h2_session_finish(session, STATUS_MALFORMED);
+        if (framed < 0) {
+            h2_session_finish(session, h2_session_failure(framed));
             return;
         }
         if (session->framing_bytes == 0)

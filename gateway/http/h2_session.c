@@ -61,9 +61,10 @@ static void submit_settings(struct h2_session *session, bool enable_connect_prot
     } else {
         entries[count++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 };
     }
-    ENSURE(nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, count) == 0);
-    nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0,
-                                          CONNECTION_WINDOW_BYTES);
+    h2_session_check(session,
+                     nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, count));
+    h2_session_check(session, nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE,
+                                                                    0, CONNECTION_WINDOW_BYTES));
 }
 
 void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
@@ -71,7 +72,7 @@ void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
     nghttp2_settings_entry entry = { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limit };
 
     session->stream_limit = limit;
-    nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, &entry, 1);
+    h2_session_check(session, nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, &entry, 1));
 }
 
 static void on_watchdog(struct timer *timer);
@@ -138,6 +139,19 @@ static void stop(struct h2_session *session)
     buf_deinit(&session->backlog);
     while (!list_is_empty(&session->streams))
         h2_stream_orphan(LIST_FIRST(&session->streams, struct h2_stream, link));
+}
+
+void h2_session_check(struct h2_session *session, int result)
+{
+    if (result >= 0 || !nghttp2_is_fatal(result))
+        return; /* others say that the stream has gone: nothing is missing */
+    session->is_broken = true;
+    h2_session_schedule(session);
+}
+
+enum status h2_session_failure(ssize_t result)
+{
+    return result == NGHTTP2_ERR_NOMEM ? STATUS_SYSTEM : STATUS_MALFORMED;
 }
 
 void h2_session_finish(struct h2_session *session, enum status reason)
@@ -222,7 +236,7 @@ void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum 
     session->verdict_reason = reason;
     if (error_code != NGHTTP2_NO_ERROR)
         session->finish_reason = STATUS_LIMIT_REACHED;
-    nghttp2_session_terminate_session(session->ng, error_code);
+    h2_session_check(session, nghttp2_session_terminate_session(session->ng, error_code));
     timer_arm(&session->watchdog, FAREWELL_MS);
     h2_session_schedule(session);
 }
@@ -236,7 +250,8 @@ void h2_session_drain(struct h2_session *session)
         return;
     session->is_draining = true;
     session->draining_since_ms = h2_now_ms(session);
-    nghttp2_submit_shutdown_notice(session->ng); /* h2_session_notice_sent() goes on */
+    /* h2_session_notice_sent() goes on */
+    h2_session_check(session, nghttp2_submit_shutdown_notice(session->ng));
     timer_arm(&session->watchdog, session->limits->ping_timeout_ms);
     h2_session_schedule(session);
 }
@@ -246,7 +261,7 @@ void h2_session_notice_sent(struct h2_session *session)
 {
     if (!session->is_draining || session->is_drained || session->terminated_ms != 0)
         return;
-    nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, drain_ping);
+    h2_session_check(session, nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, drain_ping));
     session->ping_sent_ms = h2_now_ms(session);
 }
 
@@ -255,9 +270,10 @@ static void drain_finally(struct h2_session *session)
     if (!session->is_draining || session->is_drained)
         return;
     session->is_drained = true;
-    nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(session->ng), NGHTTP2_NO_ERROR,
-                          NULL, 0);
+    h2_session_check(session,
+                     nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE,
+                                           nghttp2_session_get_last_proc_stream_id(session->ng),
+                                           NGHTTP2_NO_ERROR, NULL, 0));
     h2_session_schedule(session);
 }
 
@@ -315,7 +331,7 @@ static uint64_t check_liveness(struct h2_session *session, uint64_t now)
     if (silent_ms < limits->ping_ms)
         return limits->ping_ms - silent_ms;
     session->ping_sent_ms = now;
-    nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, NULL);
+    h2_session_check(session, nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, NULL));
     h2_session_schedule(session);
     return limits->ping_timeout_ms;
 }

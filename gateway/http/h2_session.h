@@ -116,6 +116,7 @@ struct h2_session {
     enum h2_verdict verdict;
     const char *verdict_reason; /* for the log; NULL: nothing to blame the peer for */
     enum status finish_reason;
+    bool is_broken;     /* nghttp2 had no memory for what it was told: the next flush finishes */
     bool is_in_nghttp2; /* on the stack: it may neither be re-entered nor freed */
     bool want_finish;
     bool is_finished;
@@ -136,6 +137,9 @@ void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum 
 void h2_session_drain(struct h2_session *session); /* server: graceful, in two steps */
 void h2_session_notice_sent(struct h2_session *session);
 void h2_session_drain_step(struct h2_session *session, const uint8_t *ping_opaque);
+/* Around whatever is submitted to nghttp2: without it a stream would wait for ever. */
+void h2_session_check(struct h2_session *session, int result);
+enum status h2_session_failure(ssize_t result); /* why a session finishes whose nghttp2 failed */
 void h2_session_dispose(struct h2_session *session); /* last call; the conn is gone after it */
 /* h2_stream.c. The response is out and its owner has gone, yet the client still sends: it is told to stop (RST_STREAM with NO_ERROR,
  * RFC 9113 §8.1), but only a moment later, since clients lose an answer that a reset overtakes (curl 7.88) and small uploads end by

@@ -149,7 +149,8 @@ void h2_stream_reset(struct h2_stream *stream, uint32_t error_code, enum exchang
 
     if (is_attached(stream)) {
         stream->we_reset = true;
-        nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, stream->id, error_code);
+        h2_session_check(session, nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE,
+                                                            stream->id, error_code));
         h2_session_schedule(session);
     }
     h2_stream_lost(stream, reason); /* last line: its owner may do anything */
@@ -234,7 +235,7 @@ static void op_output_grew(struct exchange *exchange)
         stream->stuck_since_ms = h2_now_ms(session);
     if (stream->is_deferred) {
         stream->is_deferred = false;
-        nghttp2_session_resume_data(session->ng, stream->id);
+        h2_session_check(session, nghttp2_session_resume_data(session->ng, stream->id));
         h2_session_schedule(session);
     }
 }
@@ -248,7 +249,7 @@ static void op_consumed(struct exchange *exchange, size_t size_bytes)
     stream->unconsumed_bytes -= size_bytes;
     if (size_bytes == 0 || !is_attached(stream) || exchange->in_ended)
         return;
-    nghttp2_session_consume_stream(session->ng, stream->id, size_bytes);
+    h2_session_check(session, nghttp2_session_consume_stream(session->ng, stream->id, size_bytes));
     if (!session->is_in_nghttp2)
         h2_session_schedule(session);
 }
@@ -266,8 +267,8 @@ static void op_send_head(struct exchange *exchange, const struct head *head, boo
     if (exchange->out.len > 0)
         stream->stuck_since_ms = h2_now_ms(session);
     h2_nv_response(&list, &exchange->arena, head, exchange->can_tunnel);
-    ENSURE(nghttp2_submit_response(session->ng, stream->id, list.items, list.count,
-                                   end ? NULL : &source) == 0);
+    h2_session_check(session, nghttp2_submit_response(session->ng, stream->id, list.items,
+                                                      list.count, end ? NULL : &source));
     h2_session_schedule(session);
 }
 
@@ -280,8 +281,8 @@ static void op_send_interim(struct exchange *exchange, const struct head *head)
     if (!is_attached(stream))
         return;
     h2_nv_response(&list, &exchange->arena, head, false);
-    nghttp2_submit_headers(session->ng, NGHTTP2_FLAG_NONE, stream->id, NULL, list.items, list.count,
-                           NULL);
+    h2_session_check(session, nghttp2_submit_headers(session->ng, NGHTTP2_FLAG_NONE, stream->id,
+                                                     NULL, list.items, list.count, NULL));
     h2_session_schedule(session);
 }
 

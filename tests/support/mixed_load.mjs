@@ -75,8 +75,8 @@ export function startLoad({ url, token, ports }) {
         });
         kinds['port sse'] = () => new Promise((resolve, fail) => {
             http.get(`http://${ports.app}:${ports.port}/events?count=10&gap=100`, { lookup: toLoopback, agent: false }, (response) => {
-                let count = 0;
-                response.setEncoding('utf8').on('data', (part) => { count += part.split('id: ').length - 1; });
+                let count = 0, text = ''; // an event may come in two parts
+                response.setEncoding('utf8').on('data', (part) => { text += part; count = text.split('id: ').length - 1; });
                 response.on('aborted', () => fail(new Error(`port sse cut after ${count}`)));
                 response.on('end', () => (count === 10 ? resolve() : fail(new Error(`port sse ended after ${count}`))));
             }).on('error', fail);
