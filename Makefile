@@ -30,7 +30,7 @@ test-release:
 
 test-asan:
 	@cmake --preset asan >/dev/null && cmake --build build-asan -j $(JOBS)
-	@ctest --test-dir build-asan --output-on-failure --no-tests=error --repeat until-pass:3 -j $(JOBS)
+	@ctest --test-dir build-asan --output-on-failure --no-tests=error --repeat until-pass:3 -j $$(( $(JOBS) + 1 ))
 
 bench: build deps-bench
 	@cmake --build build -j $(JOBS) --target exec-load-emit
