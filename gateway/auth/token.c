@@ -73,13 +73,15 @@ const struct token_counters *token_verifier_counters(const struct token_verifier
     return &verifier->counters;
 }
 
-static void digest_token(struct token_verifier *verifier, struct slice token, enum token_use use,
+static bool digest_token(struct token_verifier *verifier, struct slice token, enum token_use use,
                          char key[TOKEN_CACHE_KEY_BYTES])
 {
-    ENSURE(EVP_DigestInit_ex2(verifier->digest, verifier->sha256, NULL) == 1 &&
-           EVP_DigestUpdate(verifier->digest, token.ptr, token.len) == 1 &&
-           EVP_DigestFinal_ex(verifier->digest, (unsigned char *)key, NULL) == 1);
+    bool is_done = EVP_DigestInit_ex2(verifier->digest, verifier->sha256, NULL) == 1 &&
+                   EVP_DigestUpdate(verifier->digest, token.ptr, token.len) == 1 &&
+                   EVP_DigestFinal_ex(verifier->digest, (unsigned char *)key, NULL) == 1;
+
     key[TOKEN_CACHE_KEY_BYTES - 1] = (char)use;
+    return is_done;
 }
 
 static enum status check_times(const struct token_verifier *verifier,
@@ -191,8 +193,9 @@ enum status token_verify(struct token_verifier *verifier, struct slice token, en
 
     if (token.len > verifier->token_bytes) {
         status = STATUS_TOKEN_TOO_LONG;
+    } else if (!digest_token(verifier, token, use, digest)) {
+        status = STATUS_OVERLOADED; /* OpenSSL has no memory */
     } else {
-        digest_token(verifier, token, use, digest);
         struct slice key = slice_of(digest, sizeof(digest));
         const struct token_verdict *known = token_cache_find(&verifier->cache, key);
         status = known != NULL ? verify_cached(verifier, key, known, out_principal)

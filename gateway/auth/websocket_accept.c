@@ -18,16 +18,19 @@ static void put_base64(struct slice bytes, char *out, size_t out_bytes)
     buf_deinit(&text);
 }
 
-void websocket_accept_of(struct slice key, char out_accept[WEBSOCKET_ACCEPT_BYTES])
+bool websocket_accept_of(struct slice key, char out_accept[WEBSOCKET_ACCEPT_BYTES])
 {
     struct buf text = { 0 };
     unsigned char digest[SHA1_BYTES];
 
     buf_append(&text, key);
     buf_append(&text, SLICE("258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-    ENSURE(EVP_Digest(buf_slice(&text).ptr, text.len, digest, NULL, EVP_sha1(), NULL) == 1);
+    bool is_done = EVP_Digest(buf_slice(&text).ptr, text.len, digest, NULL, EVP_sha1(), NULL) == 1;
+
     buf_deinit(&text);
-    put_base64(slice_of(digest, sizeof(digest)), out_accept, WEBSOCKET_ACCEPT_BYTES);
+    if (is_done)
+        put_base64(slice_of(digest, sizeof(digest)), out_accept, WEBSOCKET_ACCEPT_BYTES);
+    return is_done;
 }
 
 void websocket_key_make(char out_key[WEBSOCKET_KEY_BYTES])

@@ -162,9 +162,9 @@ static bool accepts_our_key(const struct call *call, const struct head *head)
     char accept[WEBSOCKET_ACCEPT_BYTES];
     struct slice key = key_of(call);
 
-    websocket_accept_of(key, accept);
-    return key.len > 0 && slice_equal(fields_value(&head->fields, FIELD_SEC_WEBSOCKET_ACCEPT),
-                                      slice_of(accept, sizeof(accept)));
+    return key.len > 0 && websocket_accept_of(key, accept) &&
+           slice_equal(fields_value(&head->fields, FIELD_SEC_WEBSOCKET_ACCEPT),
+                       slice_of(accept, sizeof(accept)));
 }
 
 /* What the answer must be, so that it means to the client what the app meant; NULL: it is. */

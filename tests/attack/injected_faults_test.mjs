@@ -48,7 +48,10 @@ async function faults(words) {
     rmSync(rig.path('faults.done'), { force: true });
     writeFileSync(rig.path('faults.new'), words);
     renameSync(rig.path('faults.new'), rig.path('faults'));
-    await until(() => existsSync(rig.path('faults.done')) && readFileSync(rig.path('faults.done'), 'utf8').includes('openssl='), 'the library does not answer');
+    await until(async () => {
+        if (gateway.exited) throw new Error(`the gateway ended: ${JSON.stringify(await gateway.exit)}\n${gateway.err.slice(-2000)}`);
+        return existsSync(rig.path('faults.done')) && readFileSync(rig.path('faults.done'), 'utf8').includes('openssl=');
+    }, 'the library does not answer');
     return Object.fromEntries(readFileSync(rig.path('faults.done'), 'utf8').trim().split(' ').map((pair) => pair.split('=')).map(([name, count]) => [name, Number(count)]));
 }
 
@@ -131,6 +134,6 @@ faultsTest('short counts, EINTR and EAGAIN are not noticed', 'recv-short=300 rec
 faultsTest('reads that fail', 'recv=20');
 faultsTest('writes that fail', 'send=20');
 faultsTest('no descriptors: accept, socket, open, connect, lookups, options', 'recv=20 accept=200 socket=300 connect=300 lookup=300 option=300');
-faultsTest('no memory in nghttp2', 'nghttp2=3');
-faultsTest('no memory in OpenSSL', 'openssl=1');
+faultsTest('no memory in nghttp2', 'nghttp2=10');
+faultsTest('no memory in OpenSSL', 'openssl=10');
 faultsTest('all of it', 'recv=5 send=5 recv-short=100 send-short=100 accept=50 socket=30 connect=30 option=50 nghttp2=1 openssl=1 wait=20', { rare: ['socket', 'connect', 'option'] });
