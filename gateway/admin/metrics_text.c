@@ -27,6 +27,9 @@ struct row {
 static const char closed_help[] = "Client connections that were closed for cause.";
 static const char handshake_help[] =
     "TLS handshakes and PROXY headers that did not come to an end.";
+static const char wake_help[] =
+    "Wake: computers asked for, requests for which there was no room or no time, and entries that "
+    "Redis did not take.";
 static const char http_help[] = "Requests by HTTP version.";
 static const char lookup_help[] = "Look-ups of computers, hosts and sessions, by where the answer "
                                   "came from.";
@@ -65,6 +68,12 @@ static const struct row rows[] = {
 
     { "retries_total", "", "counter", "Requests that were sent to the agent a second time.",
       PROXY_AT(retries) },
+    { "wakes_total", "outcome=\"asked\"", "counter", wake_help, PROXY_AT(wakes_asked) },
+    { "wakes_total", "outcome=\"refused\"", "counter", wake_help, PROXY_AT(wakes_refused) },
+    { "wakes_total", "outcome=\"timed_out\"", "counter", wake_help, PROXY_AT(wakes_timed_out) },
+    { "wakes_total", "outcome=\"failed\"", "counter", wake_help, PROXY_AT(wakes_failed) },
+    { "wakes_waiting", "", "gauge", "Requests that wait for their computer to run.",
+      PROXY_AT(wakes_waiting) },
     { "received_bytes_total", "", "counter", "Body bytes of ended requests, from clients.",
       PROXY_AT(bytes_in) },
     { "sent_bytes_total", "", "counter", "Body bytes of ended requests, to clients.",

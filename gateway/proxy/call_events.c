@@ -575,6 +575,8 @@ void call_on_timer(struct timer *timer)
         call->wait_due_ms = 0;
         plain_call_waited(call);
     } else if (is_due(call->state_due_ms, now)) {
+        if (call->state == CALL_WAKING)
+            counter_add(&call->proxy->counters.wakes_timed_out, 1);
         state_due(call);
     }
     call_leave(call);

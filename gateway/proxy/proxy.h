@@ -65,7 +65,8 @@ struct proxy_counters {
     struct counter calls[PROCESS_METHOD_COUNT], calls_open, calls_other;
     struct counter ended[STATUS_COUNT]; /* by outcome */
     struct counter retries, bytes_in, bytes_out;
-    struct counter wakes_asked, wakes_waiting /* gauge */, wakes_refused, wakes_failed;
+    struct counter wakes_asked, wakes_waiting /* gauge */, wakes_refused, wakes_failed,
+        wakes_timed_out;
     struct call_metrics metrics;
 };
 

@@ -3,18 +3,20 @@
 import { test, before, after, beforeEach } from 'node:test';
 import assert from 'node:assert/strict';
 import http from 'node:http';
+import { Admin } from '../../support/admin.mjs';
 import { Rig, isSanitized, sleep, toLoopback, until } from '../../support/harness.mjs';
 
 const rig = new Rig();
 const TIMEOUT_MS = isSanitized ? 15000 : 5000;
-let agent, redis, first, second, token;
+let agent, redis, first, second, token, admin;
 
 before(async () => {
     agent = await rig.startAgent();
     redis = await rig.startRedis();
     rig.putRoutes(redis, agent);
     const config = { wake: { enabled: true, timeout: `${TIMEOUT_MS}ms`, repeat: '30s', pending: 60 } };
-    first = await rig.startGateway({ redis, config });
+    first = await rig.startGateway({ redis, config: { ...config, admin: { address: `unix:${rig.path('admin.sock')}` } } });
+    admin = new Admin({ socketPath: rig.path('admin.sock') });
     second = await rig.startGateway({ redis, config: { ...config, ports: { domain: 'computer.test' }, exec: { hosts: ['exec.computer.test', '127.0.0.1'] } } });
     token = rig.token();
 });
@@ -63,6 +65,21 @@ test('no more wait than may: the rest is told at once', async () => {
     assert.ok(early.length >= 30 && early.length <= 90, `${early.length} were told at once (60 may wait on each of two workers)`);
     assert.ok(answers.every((a) => a.status === 503));
     assert.equal(entries(), 1);
+});
+
+test('what was asked for, refused and in vain is counted', async () => {
+    const count = (outcome) => admin.metric('exec_gateway_wakes_total', { outcome });
+    assert.ok(await count('asked') >= 1);
+    assert.equal(await count('timed_out') >= 1, true);
+    assert.ok(await count('refused') >= 1);
+    assert.equal(await count('failed'), 0);
+    assert.equal(await admin.metric('exec_gateway_wakes_waiting'), 0);
+    redis.cli('SET', 'wake', 'no stream'); // XADD fails
+    const waiting = list(first);
+    await until(async () => await count('failed') >= 1, 'a failure');
+    assert.equal(await admin.metric('exec_gateway_wakes_waiting'), 1);
+    redis.cli('HSET', 'computer:{cmp_1}', 'state', 'running');
+    assert.equal((await waiting).status, 200);
 });
 
 test('who may not use the computer does not wake it', async () => {
