@@ -11,7 +11,7 @@ import { Rig, buildDir, isSanitized, rssKiB, sleep, until } from '../support/har
 import { Admin } from '../support/admin.mjs';
 import { startLoad } from '../support/mixed_load.mjs';
 
-const SECONDS = Number(process.env.FAULT_SECONDS ?? 6);
+const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
 const library = join(buildDir, 'tests/libfaults.so');
 const rig = new Rig();
 let gateway, admin, token, ports, calm;
