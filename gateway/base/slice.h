@@ -82,6 +82,15 @@ struct slice slice_trim(struct slice s);
 /* Decimal digits only, no sign, no blank, no overflow. */
 bool slice_to_u64(struct slice s, uint64_t *out_number);
 
+/* The value of a hexadecimal digit in either case; -1: it is none. */
+static inline int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Copies, cuts to `size - 1` bytes, and ends with NUL. Returns `text`. */
 char *slice_to_string(struct slice s, char *text, size_t size);
 

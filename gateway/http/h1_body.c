@@ -31,17 +31,9 @@ void h1_body_deinit(struct h1_body *body)
     buf_deinit(&body->trailers);
 }
 
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static enum chunk_state take_size(struct h1_body *body, unsigned char c)
 {
-    int digit = hex_digit(c);
+    int digit = hex_digit((char)c);
 
     if (digit >= 0) {
         if (body->digit_count++ == SIZE_DIGITS || body->left > (uint64_t)INT64_MAX >> 4)

@@ -73,24 +73,18 @@ static enum status classify(struct exec_request *request)
 
 /* ---- the query ---- */
 
-static unsigned hex_digit(char c)
-{
-    return c >= '0' && c <= '9'                     ? (unsigned)(c - '0')
-           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (unsigned)((c | 0x20) - 'a') + 10
-                                                    : 16;
-}
-
 /* Is `escaped` `plain` to whoever decodes it (RFC 3986 §2.1)? */
 static bool means(struct slice escaped, struct slice plain)
 {
     size_t at = 0, count = 0;
 
     for (; at < escaped.len && count < plain.len; count++) {
-        unsigned char byte = (unsigned char)escaped.ptr[at++];
+        int byte = (unsigned char)escaped.ptr[at++];
 
         if (byte == '%' && at + 2 <= escaped.len) {
-            byte =
-                (unsigned char)(hex_digit(escaped.ptr[at]) << 4 | hex_digit(escaped.ptr[at + 1]));
+            int high = hex_digit(escaped.ptr[at]), low = hex_digit(escaped.ptr[at + 1]);
+
+            byte = high < 0 || low < 0 ? -1 : high * 16 + low;
             at += 2;
         }
         if (byte != (unsigned char)plain.ptr[count])

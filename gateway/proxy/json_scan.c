@@ -118,12 +118,11 @@ static bool take_hex4(const char **at, const char *end, unsigned *out)
     if (end - *at < 4)
         return false;
     for (int i = 0; i < 4; i++) {
-        char c = (*at)[i];
-        unsigned digit =
-            c >= '0' && c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a') + 10;
-        if (digit > 15 || (digit > 9 && !((c | 0x20) >= 'a')))
+        int digit = hex_digit((*at)[i]);
+
+        if (digit < 0)
             return false;
-        number = number << 4 | digit;
+        number = number << 4 | (unsigned)digit;
     }
     *at += 4;
     *out = number;

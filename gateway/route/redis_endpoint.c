@@ -10,16 +10,12 @@ static char *decode(struct slice text)
     size_t len = 0;
 
     for (size_t i = 0; i < text.len; i++) {
-        unsigned value = 0;
-        bool is_hex = text.ptr[i] == '%' && text.len - i > 2;
+        bool is_escape = text.ptr[i] == '%' && text.len - i > 2;
+        int high = is_escape ? hex_digit(text.ptr[i + 1]) : -1;
+        int low = is_escape ? hex_digit(text.ptr[i + 2]) : -1;
+        bool is_hex = high >= 0 && low >= 0;
+        int value = is_hex ? high * 16 + low : 0;
 
-        for (size_t k = 1; k <= 2 && is_hex; k++) {
-            const char digits[] = "0123456789abcdef0123456789ABCDEF";
-            const char *digit = memchr(digits, text.ptr[i + k], sizeof(digits) - 1);
-
-            is_hex = digit != NULL;
-            value = is_hex ? value * 16 + (unsigned)(digit - digits) % 16 : 0;
-        }
         if (text.ptr[i] == '%' && (!is_hex || value == 0)) {
             mem_wipe(decoded, len);
             mem_free(decoded);
