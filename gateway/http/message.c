@@ -103,6 +103,14 @@ const struct field *fields_find(const struct fields *fields, enum field_id id)
     return NULL;
 }
 
+const struct field *fields_find_named(const struct fields *fields, struct slice lower_name)
+{
+    for (size_t i = 0; i < fields->count; i++)
+        if (slice_equal(fields->items[i].name, lower_name))
+            return &fields->items[i];
+    return NULL;
+}
+
 struct slice fields_value(const struct fields *fields, enum field_id id)
 {
     const struct field *field = fields_find(fields, id);

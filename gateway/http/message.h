@@ -116,6 +116,8 @@ void fields_add_named(struct fields *fields, struct arena *arena, struct slice l
 
 /* First field with this id, or NULL. */
 const struct field *fields_find(const struct fields *fields, enum field_id id);
+/* By name, for fields that have no id. */
+const struct field *fields_find_named(const struct fields *fields, struct slice lower_name);
 struct slice fields_value(const struct fields *fields, enum field_id id); /* empty when absent */
 size_t fields_count_of(const struct fields *fields, enum field_id id);
 

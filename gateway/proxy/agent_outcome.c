@@ -3,19 +3,22 @@
 
 #include <string.h>
 
-static bool grpc_status(const struct fields *fields, enum connect_code *out)
+/* A grpc-status as text: a number that is no code means that nobody knows. */
+static enum connect_code code_of_number(struct slice text)
 {
     uint64_t number;
 
-    for (size_t i = 0; i < fields->count; i++) {
-        if (!slice_equal(fields->items[i].name, SLICE("grpc-status")))
-            continue;
-        *out = slice_to_u64(fields->items[i].value, &number) && number < CONNECT_CODE_COUNT
-                   ? (enum connect_code)number
-                   : CONNECT_UNKNOWN;
-        return true;
-    }
-    return false;
+    return slice_to_u64(text, &number) && number < CONNECT_CODE_COUNT ? (enum connect_code)number
+                                                                      : CONNECT_UNKNOWN;
+}
+
+static bool grpc_status(const struct fields *fields, enum connect_code *out)
+{
+    const struct field *field = fields_find_named(fields, SLICE("grpc-status"));
+
+    if (field != NULL)
+        *out = code_of_number(field->value);
+    return field != NULL;
 }
 
 /* What follows `mark` in `text` and the blanks after it. */
@@ -46,14 +49,10 @@ static bool connect_error(struct slice json, enum connect_code *out)
 static bool web_trailers(struct slice block, enum connect_code *out)
 {
     struct slice value;
-    uint64_t number;
 
     if (!find_after(block, "grpc-status", &value))
         return false;
-    *out = slice_to_u64(slice_first(value, slice_find(value, '\r')), &number) &&
-                   number < CONNECT_CODE_COUNT
-               ? (enum connect_code)number
-               : CONNECT_UNKNOWN;
+    *out = code_of_number(slice_first(value, slice_find(value, '\r')));
     return true;
 }
 

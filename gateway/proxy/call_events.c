@@ -145,14 +145,6 @@ static void on_upstream_interim(struct exchange *exchange, const struct head *he
     call_leave(call);
 }
 
-static bool has_named(const struct fields *fields, struct slice name)
-{
-    for (size_t i = 0; i < fields->count; i++)
-        if (slice_equal(fields->items[i].name, name))
-            return true;
-    return false;
-}
-
 /* Is the response the stream that the caller's protocol promises? Then it is followed, to know how
  * it may end. */
 static void track_response(struct call *call, const struct head *head)
@@ -180,10 +172,10 @@ static bool response_is_cut(const struct call *call, const struct fields *traile
     const struct relay *relay = &call->relay;
     const struct fields *head = &relay->upstream->response.fields;
 
-    if (!relay->tracks_edge || has_named(head, SLICE("grpc-status")))
+    if (!relay->tracks_edge || fields_find_named(head, SLICE("grpc-status")) != NULL)
         return false;
     if (call->exec.caller == CALLER_GRPC)
-        return !has_named(trailers, SLICE("grpc-status"));
+        return fields_find_named(trailers, SLICE("grpc-status")) == NULL;
     return !relay->edge.saw_end || !stream_edge_is_at(&relay->edge);
 }
 
@@ -218,7 +210,7 @@ static void send_response_head(struct call *call, const struct head *head, bool 
     forward_response_fields(&head->fields, &arena, &passed.fields);
     fields_add(&passed.fields, &arena, FIELD_X_REQUEST_ID, call->request_id);
     /* An agent that answers CORS by itself (envd does) is not answered for twice. */
-    if (!has_named(&head->fields, SLICE("access-control-allow-origin")))
+    if (fields_find_named(&head->fields, SLICE("access-control-allow-origin")) == NULL)
         cors_add_fields(cors_allowed_origin(&call->config->cors, &client->request.fields), &arena,
                         &passed.fields);
     call->client_status = head->status;
