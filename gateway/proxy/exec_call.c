@@ -177,11 +177,7 @@ static void take_off_port_tokens(struct fields *fields, struct arena *arena)
     for (size_t i = 0; i < fields->count; i++) {
         struct field field = fields->items[i];
 
-        if (field.id == FIELD_COOKIE)
-            field.value = port_cookies_without_ours(field.value, arena);
-        else if (field.id == FIELD_SEC_WEBSOCKET_PROTOCOL)
-            field.value = port_subprotocols_without_ours(field.value, arena);
-        if (field.value.len > 0 || fields->items[i].value.len == 0)
+        if (port_field_without_ours(&field, arena) || fields->items[i].value.len == 0)
             fields->items[kept++] = field;
     }
     fields->count = kept;

@@ -73,12 +73,6 @@ static bool adapt_field(const struct call *call, const struct port_names *names,
     bool is_extended = request->is_websocket && call_client(call)->link->version == HTTP_2;
 
     switch (field->id) {
-    case FIELD_COOKIE:
-        field->value = port_cookies_without_ours(field->value, arena);
-        return field->value.len > 0;
-    case FIELD_SEC_WEBSOCKET_PROTOCOL:
-        field->value = port_subprotocols_without_ours(field->value, arena);
-        return field->value.len > 0;
     case FIELD_ORIGIN:
         field->value = port_origin_value(names, field->value, arena);
         return true;
@@ -92,7 +86,7 @@ static bool adapt_field(const struct call *call, const struct port_names *names,
     case FIELD_EXPECT:
         return !request->is_preflight && !request->is_websocket;
     default:
-        return true;
+        return port_field_without_ours(field, arena);
     }
 }
 

@@ -196,6 +196,17 @@ struct slice port_subprotocols_without_ours(struct slice list, struct arena *are
     return slice_of(text, len);
 }
 
+bool port_field_without_ours(struct field *field, struct arena *arena)
+{
+    if (field->id == FIELD_COOKIE)
+        field->value = port_cookies_without_ours(field->value, arena);
+    else if (field->id == FIELD_SEC_WEBSOCKET_PROTOCOL)
+        field->value = port_subprotocols_without_ours(field->value, arena);
+    else
+        return true;
+    return field->value.len > 0;
+}
+
 /* ---- all together ---- */
 
 static bool media_is_family(struct slice type, struct slice family)

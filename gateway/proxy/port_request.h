@@ -59,6 +59,10 @@ MUST_CHECK enum status port_request_parse(const struct head *head, struct port_r
 struct slice port_request_target(const struct port_request *request, struct slice target, bool all,
                                  struct arena *arena);
 
+/* Takes what is ours off a Cookie or Sec-WebSocket-Protocol field (see below); others stay. False:
+ * its value is empty now. */
+bool port_field_without_ours(struct field *field, struct arena *arena);
+
 /* A Cookie value without our cookie; every other byte stays. Empty: nothing is left. */
 struct slice port_cookies_without_ours(struct slice cookies, struct arena *arena);
 
