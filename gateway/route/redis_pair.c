@@ -16,11 +16,9 @@
 #include "base/mem.h"
 #include "net/timer.h"
 #include "route/redis_sentinels.h"
+#include "route/redis_trouble.h"
 
-enum {
-    STEADY_MS = 1000,        /* up for less: the next retry waits longer still */
-    LOG_EVERY_MS = 30 * 1000 /* while it stays away for the same reason */
-};
+enum { STEADY_MS = 1000 }; /* up for less: the next retry waits longer still */
 
 struct redis_pair {
     struct loop *loop;
@@ -39,8 +37,7 @@ struct redis_pair {
     bool is_up;
     uint64_t up_ms; /* since when */
     uint64_t down_ms;
-    uint64_t logged_ms;
-    char logged_why[256];
+    struct redis_trouble trouble; /* over while it is up */
 };
 
 static const struct redis_link_events subscriber_events, commander_events;
@@ -68,12 +65,8 @@ static uint64_t retry_delay_ms(const struct redis_pair *pair)
 
 static void log_down(struct redis_pair *pair, const char *why)
 {
-    bool is_same = strncmp(pair->logged_why, why, sizeof(pair->logged_why) - 1) == 0;
-
-    if (!pair->is_up && is_same && now_ms(pair) - pair->logged_ms < LOG_EVERY_MS)
+    if (!redis_trouble_is_news(&pair->trouble, why, now_ms(pair)))
         return;
-    pair->logged_ms = now_ms(pair);
-    snprintf(pair->logged_why, sizeof(pair->logged_why), "%s", why);
     log_warn("redis: %s: %s; routes come from memory until it is back",
              pair->is_up ? "connection lost" : "not connected", why);
 }
@@ -134,12 +127,11 @@ static void on_commander_lost(void *owner, const char *why, bool reply_was_refus
 static bool lose_if_refused(struct redis_pair *pair, const struct redis_reply *reply,
                             const char *command)
 {
-    char why[256];
+    char why[REDIS_WHY_BYTES];
 
     if (reply->kind != REDIS_ERROR)
         return false;
-    snprintf(why, sizeof(why), "%s was refused: %.*s", command,
-             SLICE_ARGS(slice_first(reply->text, 200)));
+    redis_refusal(command, reply, why);
     lose(pair, why, false);
     return true;
 }
@@ -164,7 +156,7 @@ static void on_last_step(void *arg, const struct redis_reply *reply)
     }
     pair->is_up = true;
     pair->up_ms = now_ms(pair);
-    pair->logged_why[0] = '\0';
+    redis_trouble_is_over(&pair->trouble);
     log_info("redis: connected, changes are pushed; was away for %llu ms",
              (unsigned long long)(pair->up_ms - pair->down_ms));
     atomic_store_explicit(&pair->counters->link_up.value, 1, memory_order_relaxed);

@@ -15,14 +15,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/timer.h"
+#include "route/redis_trouble.h"
 
-enum {
-    ASK_EVERY_MS = 1000,
-    RETRY_MS = 1000,
-    LOG_EVERY_MS = 30 * 1000,
-    REPLY_BYTES = 64 * 1024,
-    REPLY_ELEMENTS = 512
-};
+enum { ASK_EVERY_MS = 1000, RETRY_MS = 1000, REPLY_BYTES = 64 * 1024, REPLY_ELEMENTS = 512 };
 
 struct sentinel {
     struct redis_sentinels *all;
@@ -33,8 +28,7 @@ struct sentinel {
     char *host; /* its answer; NULL: none that counts now */
     uint16_t port;
     uint64_t epoch;
-    uint64_t logged_ms;
-    char logged_why[256];
+    struct redis_trouble trouble;
 };
 
 struct redis_sentinels {
@@ -59,13 +53,9 @@ static uint64_t now_ms(const struct sentinel *sentinel)
 
 static void log_trouble(struct sentinel *sentinel, const char *why)
 {
-    if (strncmp(sentinel->logged_why, why, sizeof(sentinel->logged_why) - 1) == 0 &&
-        now_ms(sentinel) - sentinel->logged_ms < LOG_EVERY_MS)
-        return;
-    sentinel->logged_ms = now_ms(sentinel);
-    snprintf(sentinel->logged_why, sizeof(sentinel->logged_why), "%s", why);
-    log_warn("redis: sentinel %s:%u: %s", sentinel->endpoint->host,
-             (unsigned)sentinel->endpoint->port, why);
+    if (redis_trouble_is_news(&sentinel->trouble, why, now_ms(sentinel)))
+        log_warn("redis: sentinel %s:%u: %s", sentinel->endpoint->host,
+                 (unsigned)sentinel->endpoint->port, why);
 }
 
 static void forget_answer(struct sentinel *sentinel)
@@ -117,10 +107,9 @@ static struct slice field(const struct redis_reply *reply, const char *name)
 
 static void refused(struct sentinel *sentinel, const char *command, const struct redis_reply *reply)
 {
-    char why[256];
+    char why[REDIS_WHY_BYTES];
 
-    snprintf(why, sizeof(why), "%s was refused: %.*s", command,
-             SLICE_ARGS(slice_first(reply->text, 200)));
+    redis_refusal(command, reply, why);
     log_trouble(sentinel, why);
 }
 
@@ -145,7 +134,7 @@ static void on_master_told(void *arg, const struct redis_reply *reply)
     sentinel->host = slice_dup(ip);
     sentinel->port = (uint16_t)port;
     sentinel->epoch = epoch;
-    sentinel->logged_why[0] = '\0';
+    redis_trouble_is_over(&sentinel->trouble);
     choose(sentinel->all);
 }
 
