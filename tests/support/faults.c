@@ -298,62 +298,60 @@ WRAP_NEW(nghttp2_session_client_new3)
 
 /* ---- bytes ---- */
 
-static bool recv_fails(int fd, size_t *size)
-{
-    if (!is_socket(fd))
-        return false;
-    if (strikes(FAULT_RECV)) {
-        (void)ONE_OF(ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM);
-        return true;
-    }
-    if (strikes(FAULT_RECV_AGAIN)) {
-        (void)ONE_OF(EAGAIN, EINTR);
-        return true;
-    }
-    if (*size > 1 && strikes(FAULT_RECV_SHORT))
-        *size = 1 + roll() % (*size < 8 ? *size : 8);
-    return false;
-}
+struct direction {
+    enum fault broken, again, cut;
+    size_t cut_bytes; /* at most so many are left of one that is cut */
+    int errors[4];    /* of a broken one */
+};
 
-static bool send_fails(int fd, size_t *size)
+static const struct direction receiving = { FAULT_RECV,
+                                            FAULT_RECV_AGAIN,
+                                            FAULT_RECV_SHORT,
+                                            8,
+                                            { ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM } };
+static const struct direction sending = {
+    FAULT_SEND, FAULT_SEND_AGAIN, FAULT_SEND_SHORT, 64, { ECONNRESET, EPIPE, ETIMEDOUT, ENOBUFS }
+};
+
+static bool bytes_fail(const struct direction *way, int fd, size_t *size)
 {
     if (!is_socket(fd))
         return false;
-    if (strikes(FAULT_SEND)) {
-        (void)ONE_OF(ECONNRESET, EPIPE, ETIMEDOUT, ENOBUFS);
+    if (strikes(way->broken)) {
+        (void)one_of(way->errors, sizeof(way->errors) / sizeof(way->errors[0]));
         return true;
     }
-    if (strikes(FAULT_SEND_AGAIN)) {
+    if (strikes(way->again)) {
         (void)ONE_OF(EAGAIN, EINTR);
         return true;
     }
-    if (*size > 1 && strikes(FAULT_SEND_SHORT))
-        *size = 1 + roll() % (*size < 64 ? *size : 64);
+    if (*size > 1 && strikes(way->cut))
+        *size = 1 + roll() % (*size < way->cut_bytes ? *size : way->cut_bytes);
     return false;
 }
 
 ssize_t recv(int fd, void *into, size_t size, int flags)
 {
     NEXT(recv);
-    return recv_fails(fd, &size) ? -1 : next(fd, into, size, flags);
+    return bytes_fail(&receiving, fd, &size) ? -1 : next(fd, into, size, flags);
 }
 
 ssize_t read(int fd, void *into, size_t size)
 {
     NEXT(read);
-    return recv_fails(fd, &size) ? -1 : next(fd, into, size);
+    return bytes_fail(&receiving, fd, &size) ? -1 : next(fd, into, size);
 }
 
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
     NEXT(send);
-    return send_fails(fd, &size) ? -1 : next(fd, bytes, size, flags);
+    return bytes_fail(&sending, fd, &size) ? -1 : next(fd, bytes, size, flags);
 }
 
 ssize_t write(int fd, const void *bytes, size_t size)
 {
     NEXT(write);
-    return send_fails(fd, &size) ? -1 : next(fd, bytes, size);
+    return bytes_fail(&sending, fd, &size) ? -1 : next(fd, bytes, size);
 }
 
 static size_t bytes_of(const struct iovec *parts, size_t count)
@@ -388,7 +386,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     struct msghdr less = *message;
     NEXT(sendmsg);
 
-    if (send_fails(fd, &size))
+    if (bytes_fail(&sending, fd, &size))
         return -1;
     if (size < all && message->msg_iovlen <= PARTS_MAX) {
         less.msg_iovlen = first_bytes(message->msg_iov, message->msg_iovlen, size, parts);
@@ -403,7 +401,7 @@ ssize_t writev(int fd, const struct iovec *all_parts, int count)
     struct iovec parts[PARTS_MAX];
     NEXT(writev);
 
-    if (send_fails(fd, &size))
+    if (bytes_fail(&sending, fd, &size))
         return -1;
     if (size == all)
         return next(fd, all_parts, count);
