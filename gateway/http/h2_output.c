@@ -204,10 +204,8 @@ static enum status write_gathered(struct h2_session *session)
 
 static void flush_now(struct h2_session *session)
 {
-    if (session->is_broken) {
-        h2_session_finish(session, STATUS_SYSTEM);
+    if (session->want_finish)
         return;
-    }
     session->role->on_turn(session);
     for (unsigned writes = 0; session->backlog.len == 0; writes++) {
         if (writes == WRITES_PER_TURN) { /* the others of this worker first */

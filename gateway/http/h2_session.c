@@ -141,12 +141,20 @@ static void stop(struct h2_session *session)
         h2_stream_orphan(LIST_FIRST(&session->streams, struct h2_stream, link));
 }
 
+/* leave() goes on. The first reason counts. */
+static void finish_later(struct h2_session *session, enum status reason)
+{
+    if (!session->want_finish)
+        session->finish_reason = reason;
+    session->want_finish = true;
+}
+
 void h2_session_check(struct h2_session *session, int result)
 {
     if (result >= 0 || !nghttp2_is_fatal(result))
         return; /* others say that the stream has gone: nothing is missing */
-    session->is_broken = true;
-    h2_session_schedule(session);
+    finish_later(session, STATUS_SYSTEM);
+    h2_session_schedule(session); /* whoever calls need not be between enter() and leave() */
 }
 
 enum status h2_session_failure(ssize_t result)
@@ -158,12 +166,9 @@ void h2_session_finish(struct h2_session *session, enum status reason)
 {
     if (session->is_finished)
         return;
-    if (!session->want_finish)
-        session->finish_reason = reason;
-    if (session->is_in_nghttp2) { /* leave() goes on */
-        session->want_finish = true;
+    finish_later(session, reason);
+    if (session->is_in_nghttp2)
         return;
-    }
     h2_session_enter(session);
     conn_want_read(session->conn, false);
     if (session->verdict_reason == NULL && session->finish_reason == STATUS_MALFORMED) {

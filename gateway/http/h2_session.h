@@ -116,7 +116,6 @@ struct h2_session {
     enum h2_verdict verdict;
     const char *verdict_reason; /* for the log; NULL: nothing to blame the peer for */
     enum status finish_reason;
-    bool is_broken;     /* nghttp2 had no memory for what it was told: the next flush finishes */
     bool is_in_nghttp2; /* on the stack: it may neither be re-entered nor freed */
     bool want_finish;
     bool is_finished;
