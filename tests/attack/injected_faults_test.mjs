@@ -9,7 +9,7 @@ import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { Rig, buildDir, isSanitized, rssKiB, sleep, until } from '../support/harness.mjs';
 import { Admin } from '../support/admin.mjs';
-import { startLoad } from '../support/mixed_load.mjs';
+import { MIXED_HOSTS, startLoad, startMixedApps } from '../support/mixed_load.mjs';
 
 const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
 const library = join(buildDir, 'tests/libfaults.so');
@@ -20,11 +20,8 @@ before(async () => {
     if (isSanitized) return;
     const agent = await rig.startAgent();
     const redis = await rig.startRedis();
-    const app = await rig.startApp('app');
-    const grpc = await rig.startApp('grpc', { file: 'grpc_app.mjs' });
     rig.putRoutes(redis, { address: `localhost:${agent.port}` }); // a name: every connection looks it up
-    redis.cli('HSET', 'host:{app--box.computer.test}', 'computer', 'cmp_1', 'port', app.port, 'visibility', 'public');
-    redis.cli('HSET', 'host:{grpc--box.computer.test}', 'computer', 'cmp_1', 'port', grpc.port, 'visibility', 'public', 'protocol', 'h2c');
+    await startMixedApps(rig, redis);
     gateway = await rig.startPortsGateway({
         agent, redis: { port: redis.port },
         config: {
@@ -36,7 +33,7 @@ before(async () => {
     });
     admin = new Admin({ socketPath: rig.path('admin.sock') });
     token = rig.token();
-    ports = { port: gateway.clear, app: 'app--box.computer.test', grpc: 'grpc--box.computer.test' };
+    ports = { port: gateway.clear, ...MIXED_HOSTS };
     await underLoad(3000); // everything has been used once: memory and descriptors from here
     await settled();
     calm = { rss: rssKiB(gateway.pid), fds: await admin.metric('exec_gateway_process_open_fds') };

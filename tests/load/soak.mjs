@@ -10,7 +10,7 @@ import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Rig, agentBin, buildDir, rssKiB, sleep, until } from '../support/harness.mjs';
-import { startLoad } from '../support/mixed_load.mjs';
+import { MIXED_HOSTS, startLoad, startMixedApps } from '../support/mixed_load.mjs';
 import { soakPlot } from './soak_plot.mjs';
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '30' }, every: { type: 'string', default: '10' }, out: { type: 'string', default: join(buildDir, 'soak') } } });
@@ -21,20 +21,16 @@ const WARM_UP_S = Math.min(60, SECONDS / 5);
 const QUIET_MS = 75000; // idle upstream connections end after 60 s
 const RSS_GROWTH_KIB = 8 * 1024;
 const FDS_GROWTH = 8;
-const HOSTS = { app: 'app--box.computer.test', grpc: 'grpc--box.computer.test' };
 
 const rig = new Rig();
 const log = (words) => console.log(`${new Date().toISOString().slice(11, 19)} ${words}`);
-let redis, agent, app, grpc, gateway;
+let redis, agent, app, gateway;
 
 async function setUp() {
     redis = await rig.startRedis();
     agent = await rig.startAgent();
-    app = await rig.startApp('app');
-    grpc = await rig.startApp('grpc', { file: 'grpc_app.mjs' });
     rig.putRoutes(redis, agent);
-    redis.cli('HSET', `host:{${HOSTS.app}}`, 'computer', 'cmp_1', 'port', app.port, 'visibility', 'public');
-    redis.cli('HSET', `host:{${HOSTS.grpc}}`, 'computer', 'cmp_1', 'port', grpc.port, 'visibility', 'public', 'protocol', 'h2c');
+    ({ app } = await startMixedApps(rig, redis));
     redis.cli('SAVE');
     gateway = await rig.startPortsGateway({ agent, redis, config: { exec: { hosts: ['*'] } } });
 }
@@ -123,7 +119,7 @@ async function soak() {
     await setUp();
     const sampler = setInterval(sample, 1000);
     let load;
-    const startAll = () => startLoad({ url: `http://127.0.0.1:${gateway.clear}`, token: rig.token(), ports: { port: gateway.clear, ...HOSTS } });
+    const startAll = () => startLoad({ url: `http://127.0.0.1:${gateway.clear}`, token: rig.token(), ports: { port: gateway.clear, ...MIXED_HOSTS } });
     const result = { done: {}, failures: [] };
     const stopLoad = async () => {
         const { done, failures } = await load.stop();

@@ -120,6 +120,11 @@ export function toLoopback(name, options, done) {
     else done(null, '127.0.0.1', 4);
 }
 
+/** `cli('HSET', …)` for the Redis or Sentinel at `port`. */
+export function redisCli(port) {
+    return (...words) => execFileSync('redis-cli', ['-p', String(port), ...words.map(String)], { encoding: 'utf8' }).trim();
+}
+
 export class Rig {
     constructor() {
         this.dir = mkdtempSync(join(tmpdir(), 'exec-gateway-test-'));
@@ -168,7 +173,7 @@ export class Rig {
         const redis = this.start('redis', 'redis-server', args);
         redis.port = port;
         redis.args = args;
-        redis.cli = (...words) => execFileSync('redis-cli', ['-p', String(port), ...words.map(String)], { encoding: 'utf8' }).trim();
+        redis.cli = redisCli(port);
         await redis.line(/Ready to accept connections/);
         return redis;
     }
@@ -302,6 +307,12 @@ export class Rig {
         return gateway;
     }
 
+    /** The folder stays, with what everybody wrote to standard error. */
+    keep() {
+        for (const { name, err } of this.children) this.write(`${name}.err`.replace(/\W/g, '_'), err);
+        process.stderr.write(`kept: ${this.dir}\n`);
+    }
+
     /** Ends everything, newest first; throws when a gateway or an agent crashed, a sanitizer spoke, or a token is in a log. */
     async stop() {
         const problems = [];
@@ -319,7 +330,8 @@ export class Rig {
             process.stderr.write(`kept: ${this.dir}\n`);
             throw new Error(problems.join('\n'));
         }
-        if (process.env.KEEP) { process.stderr.write(`kept: ${this.dir}\n`); for (const c of this.children) this.write(`${c.name}.err`.replace(/\W/g,"_"), c.err); } else rmSync(this.dir, { recursive: true, force: true });
+        if (process.env.KEEP) this.keep();
+        else rmSync(this.dir, { recursive: true, force: true });
     }
 }
 

@@ -23,6 +23,18 @@ function post(url, agent, path, token, body, accept = '*/*') {
     });
 }
 
+export const MIXED_HOSTS = { app: 'app--box.computer.test', grpc: 'grpc--box.computer.test' };
+
+/** The apps that the load wants, in cmp_1, with the records of their hosts in Redis: { app, grpc }. */
+export async function startMixedApps(rig, redis) {
+    const app = await rig.startApp('app');
+    const grpc = await rig.startApp('grpc', { file: 'grpc_app.mjs' });
+    const record = ({ port }, ...more) => ['computer', 'cmp_1', 'port', port, 'visibility', 'public', ...more];
+    redis.cli('HSET', `host:{${MIXED_HOSTS.app}}`, ...record(app));
+    redis.cli('HSET', `host:{${MIXED_HOSTS.grpc}}`, ...record(grpc, 'protocol', 'h2c'));
+    return { app, grpc };
+}
+
 function expect(condition, words) { if (!condition) throw new Error(words); }
 
 /** `url`: of the exec host; `ports`: { port, app, grpc } (hosts) or null. `.stop()` waits for what is open and returns the figures. */

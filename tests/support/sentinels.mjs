@@ -1,9 +1,8 @@
 // tests/support/sentinels.mjs — Redis with Sentinel: a master, a replica and three of Debian's redis-sentinel, with delays for a test; and
 // sentinels that say what a test wants.
-import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { freePort, until } from './harness.mjs';
+import { freePort, redisCli, until } from './harness.mjs';
 
 export const MASTER = 'routes-main';
 
@@ -24,7 +23,7 @@ export async function startSentinels(rig) {
         ].join('\n'));
         const child = rig.start(`sentinel-${i}`, 'redis-sentinel', [file]);
         await child.line(/\+monitor/);
-        sentinels.push({ port, child, cli: (...words) => redisCli(port, words) });
+        sentinels.push({ port, child, cli: redisCli(port) });
     }
     const waiting = [];
     for (const { port } of sentinels) {
@@ -38,10 +37,6 @@ export async function startSentinels(rig) {
     await until(() => sentinels.every(({ cli }) => /num-other-sentinels\n2\n[^]*/.test(cli('SENTINEL', 'MASTER', MASTER)) &&
         /num-slaves\n1\n/.test(cli('SENTINEL', 'MASTER', MASTER))), 'the sentinels do not find each other', 20000);
     return { master, replica, sentinels, announced: () => new Promise((done) => waiting.push(done)) };
-}
-
-function redisCli(port, words) {
-    return execFileSync('redis-cli', ['-p', String(port), ...words], { encoding: 'utf8' });
 }
 
 /** A sentinel that says that the master is at `it.master` with `it.epoch`; null: that it watches none. `it.port`, `it.asked`, `it.stop()`. */
