@@ -2,19 +2,15 @@
  * compare. */
 #include "fuzz.h"
 
-#include <stdlib.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "route/route_store_file.h"
 
-static char path[] = "/tmp/routes-fuzz-XXXXXX";
+/* A file in memory: on a disk each run waited for the disk, 300 a second instead of thousands. */
 static int file = -1;
-
-static void clean_up(void)
-{
-    close(file);
-    (void)unlink(path);
-}
+static char path[32];
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -22,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf error = { 0 };
 
     if (file == -1) {
-        file = mkstemp(path);
+        file = memfd_create("routes", MFD_CLOEXEC);
         ENSURE(file != -1);
-        atexit(clean_up);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
     }
     ENSURE(ftruncate(file, 0) == 0 && pwrite(file, data, size, 0) == (ssize_t)size);
 
