@@ -174,10 +174,10 @@ void records_add_time(struct buf *into, const char *name, int64_t wall_s)
 {
     time_t seconds = (time_t)wall_s;
     struct tm parts;
-    char text[40];
+    char text[40] = "";
 
-    gmtime_r(&seconds, &parts);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    if (gmtime_r(&seconds, &parts) != NULL) /* a record may hold any number */
+        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
     buf_printf(into, "\"%s\":\"%s\"", name, text);
 }
 

@@ -147,8 +147,10 @@ static bool read_time(const struct field_rule *rule, struct slice value, void *o
 
     (void)rule;
     if (slice_to_u64(value, &seconds)) {
+        if (seconds >= UINT64_C(100000000000)) /* someone wrote milliseconds */
+            return false;
         *(int64_t *)out = (int64_t)seconds * 1000;
-        return seconds < UINT64_C(100000000000); /* beyond: someone wrote milliseconds */
+        return true;
     }
     if (value.len >= sizeof(text))
         return false;
