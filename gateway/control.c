@@ -152,7 +152,11 @@ void control_reload_failed(struct control *control)
 
 void control_pressure(struct control *control, unsigned level)
 {
-    control->facts.memory_pressure = level;
+    struct process_facts *facts = &control->facts;
+
+    for (unsigned reached = facts->memory_pressure + 1; reached <= level; reached++)
+        facts->memory_pressures[reached]++;
+    facts->memory_pressure = level;
 }
 
 void control_draining(struct control *control)

@@ -39,6 +39,7 @@ struct worker {
     struct listener_counters *door_counters;        /* by listener */
     const struct route_store_redis_counters *redis; /* NULL: routes come from elsewhere */
     size_t door_count;
+    struct listener_group group; /* all doors share one limit of conns */
     int access_log_fd;
     struct timer drain_check, warm_check, beat;
     struct counter beats;
@@ -133,9 +134,8 @@ static void build_server(struct worker *w)
 
 /* The first worker binds; the others bind beside it (SO_REUSEPORT) or, on a Unix socket, share its
  * descriptor. `fd`: a socket that was there before us; -1: none. */
-static struct listener_options listener_options_of(const struct worker *w,
-                                                   const struct worker_options *options,
-                                                   size_t index, int fd)
+static struct listener_options
+listener_options_of(struct worker *w, const struct worker_options *options, size_t index, int fd)
 {
     const struct config_listener *from = &w->config->listeners[index];
     bool is_unix = from->address.storage.ss_family == AF_UNIX;
@@ -147,7 +147,7 @@ static struct listener_options listener_options_of(const struct worker *w,
                                           : from->address,
         .tls = from->tls ? w->config->tls : NULL,
         .handshake_timeout_ms = w->config->handshake_ms,
-        .max_conns = options->max_conns,
+        .group = &w->group,
         .is_held = options->is_held,
         .inherited_fd = fd,
         .reuse_port = !is_unix,
@@ -278,6 +278,7 @@ enum status worker_create(const struct worker_options *options, struct worker **
     w->birth = config_ref(options->config);
     w->limits = options->config->limits;
     w->index = options->index;
+    listener_group_init(&w->group, options->max_conns);
     w->addresses = options->addresses;
     w->is_held = options->is_held;
     w->on_warm = options->on_warm;
@@ -471,7 +472,8 @@ static void set_pressure(void *arg)
     set_limits(w);
     proxy_set_overloaded(w->proxy, w->pressure >= PRESSURE_CRITICAL);
     if (w->pressure >= PRESSURE_CRITICAL)
-        http_server_close_idle(w->server);
+        log_info("memory: idle connections end worker=%zu count=%zu", w->index,
+                 http_server_close_idle(w->server));
     update_holds(w);
 }
 
@@ -491,13 +493,13 @@ static void reload(void *arg)
     set_limits(w);
     token_verifier_set_keys(w->tokens, w->config->key_store);
     proxy_set_options(w->proxy, &w->config->proxy);
+    listener_group_set_limit(&w->group, (size_t)order->number);
     for (size_t i = 0; i < w->door_count; i++) {
         struct worker_door *door = &w->doors[i];
 
         listener_set_tls(door->listener,
                          w->config->listeners[door->index].tls ? w->config->tls : NULL);
-        listener_set_limits(door->listener, (size_t)order->number, w->config->handshake_ms,
-                            w->config->proxy_header_ms);
+        listener_set_timeouts(door->listener, w->config->handshake_ms, w->config->proxy_header_ms);
     }
     config_unref(&old);
     mem_free(order);
@@ -534,6 +536,7 @@ struct worker_view worker_view(const struct worker *worker)
         .log = worker->log,
         .redis = worker->redis,
         .listeners = worker->door_counters,
+        .accepts = &worker->group,
     };
 }
 

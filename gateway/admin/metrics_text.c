@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <time.h>
 
-enum source { HTTP, PROXY, UPSTREAM, ROUTES, REDIS, TOKENS };
+enum source { HTTP, PROXY, UPSTREAM, ROUTES, REDIS, TOKENS, LOOP, ACCEPTS };
 
 struct row {
     const char *name; /* after exec_gateway_; rows of one family stand together */
@@ -23,8 +23,12 @@ struct row {
 #define ROUTES_AT(member) ROUTES, offsetof(struct route_resolver_counters, member)
 #define REDIS_AT(member) REDIS, offsetof(struct route_store_redis_counters, member)
 #define TOKENS_AT(member) TOKENS, offsetof(struct token_counters, member)
+#define LOOP_AT(member) LOOP, offsetof(struct loop_counters, member)
+#define ACCEPTS_AT(member) ACCEPTS, offsetof(struct listener_group, member)
 
 static const char closed_help[] = "Client connections that were closed for cause.";
+static const char pause_help[] =
+    "Times when a worker stopped accepting: limits.connections, or no descriptors left.";
 static const char handshake_help[] =
     "TLS handshakes and PROXY headers that did not come to an end.";
 static const char wake_help[] =
@@ -55,6 +59,13 @@ static const struct row rows[] = {
       HTTP_AT(closed_protocol) },
     { "connections_closed_total", "reason=\"address\"", "counter", closed_help,
       HTTP_AT(refused_address) },
+    { "connections_closed_total", "reason=\"memory\"", "counter", closed_help,
+      HTTP_AT(closed_memory) },
+    { "connections_closed_total", "reason=\"tls_messages\"", "counter", closed_help,
+      LOOP_AT(tls_floods) },
+    { "accept_pauses_total", "reason=\"connections\"", "counter", pause_help, ACCEPTS_AT(full) },
+    { "accept_pauses_total", "reason=\"descriptors\"", "counter", pause_help,
+      ACCEPTS_AT(exhausted) },
     { "tls_handshakes_total", "", "counter", "TLS handshakes that came to their end.",
       HTTP_AT(tls_handshakes) },
     { "tls_resumptions_total", "", "counter", "TLS handshakes that resumed a session.",
@@ -177,6 +188,10 @@ static const void *base_of(const struct worker_view *worker, enum source source)
         return route_resolver_counters(worker->routes);
     case REDIS:
         return worker->redis;
+    case LOOP:
+        return loop_counters(worker->loop);
+    case ACCEPTS:
+        return worker->accepts;
     default:
         return token_verifier_counters(worker->tokens);
     }
@@ -469,6 +484,18 @@ void metrics_text_print_usage(const struct process_usage *usage, struct buf *int
     single(into, "process_max_fds", "gauge", "Limit of file descriptors.", (double)usage->max_fds);
 }
 
+static void print_pressures(const struct process_facts *facts, struct buf *into)
+{
+    static const char *const labels[] = { NULL, "percent=\"80\"", "percent=\"90\"",
+                                          "percent=\"95\"" };
+
+    family(into, "memory_pressure_total", "counter",
+           "Times when so much of the memory limit was in use; what happens then: "
+           "docs/operations.md.");
+    for (size_t level = 1; level < sizeof(labels) / sizeof(labels[0]); level++)
+        sample(into, "memory_pressure_total", labels[level], facts->memory_pressures[level]);
+}
+
 static void print_process(const struct process_facts *facts, struct buf *into)
 {
     uint64_t dropped = 0;
@@ -482,6 +509,7 @@ static void print_process(const struct process_facts *facts, struct buf *into)
     single(into, "memory_pressure_level", "gauge",
            "0: none; 1, 2, 3: above 80, 90, 95 percent of the memory limit.",
            (double)facts->memory_pressure);
+    print_pressures(facts, into);
     single(into, "config_last_reload_successful", "gauge",
            "0 when the last reload was refused and the old configuration stays.",
            facts->last_reload_failed ? 0 : 1);

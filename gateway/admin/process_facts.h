@@ -33,7 +33,8 @@ struct process_facts {
     uint64_t reloads, reload_failures;
     bool last_reload_failed;
     bool is_draining;
-    unsigned memory_pressure; /* 0–3 */
+    unsigned memory_pressure;     /* 0–3 */
+    uint64_t memory_pressures[4]; /* how often each level was reached, since the start */
 };
 
 /* From the files as they are now: call it when a configuration is taken. */

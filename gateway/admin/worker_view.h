@@ -3,6 +3,7 @@
  * loop. */
 #pragma once
 
+#include "net/listener.h"
 #include "proxy/access_log.h"
 #include "proxy/proxy.h"
 #include "route/route_store_redis.h"
@@ -22,4 +23,5 @@ struct worker_view {
     struct access_log *log;                         /* NULL: off */
     const struct route_store_redis_counters *redis; /* NULL: routes come from elsewhere */
     const struct listener_counters *listeners;      /* by listener */
+    const struct listener_group *accepts;           /* its counters */
 };

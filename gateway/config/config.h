@@ -73,6 +73,7 @@ struct config {
     size_t certificate_count;
     const char *ticket_key_file;
     uint64_t handshake_ms;
+    uint32_t tls_messages; /* a second */
     uint64_t proxy_header_ms;
     size_t max_conns; /* 0: half of the descriptor limit */
     struct config_key *keys;

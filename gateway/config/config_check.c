@@ -40,6 +40,7 @@ static enum status build_server_tls(const struct config_reading *reading)
     struct buf words = { 0 };
     struct tls_server_options options = { .certificate_count = config->certificate_count,
                                           .offer_h2 = true,
+                                          .messages_per_s = config->tls_messages,
                                           .ticket_key_file = config->ticket_key_file };
 
     if (config->certificate_count == 0)
@@ -79,7 +80,9 @@ static enum status build_client_tls(const struct config_reading *reading, const 
 static enum status build_agent_tls(const struct config_reading *reading)
 {
     struct config *config = reading->config;
-    struct tls_client_options options = { .ca_file = config->agent_ca_file, .alpn = SLICE("h2") };
+    struct tls_client_options options = { .ca_file = config->agent_ca_file,
+                                          .alpn = SLICE("h2"),
+                                          .messages_per_s = config->tls_messages };
     bool has_certificate = config->agent_certificate_file != NULL;
 
     if (has_certificate != (config->agent_key_file != NULL))

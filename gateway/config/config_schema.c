@@ -91,6 +91,9 @@ const struct schema_key config_schema[] = {
                "Absent: random, shared by the workers." },
     { "tls.handshake_timeout", VALUE_DURATION, AT(handshake_ms), "10s", BETWEEN(100, 600000),
       .words = "Then the connection closes." },
+    { "tls.messages", VALUE_U32, AT(tls_messages), "100", BETWEEN(10, 1000000),
+      .words = "KeyUpdates and other handshake messages in a second after the handshake, of "
+               "clients and agents; above: the connection closes." },
 
     /* exec host */
     { "exec.hosts", VALUE_TEXTS, AT(exec_hosts),

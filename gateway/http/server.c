@@ -342,21 +342,28 @@ void http_server_drain(struct http_server *server, uint64_t spread_ms)
     tell(server);
 }
 
-static void close_idle(struct list *codecs)
+static size_t close_idle(struct list *codecs)
 {
+    size_t count = 0;
+
     LIST_EACH(codecs, link)
     {
         struct server_codec *codec = LIST_ITEM(link, struct server_codec, member);
 
-        if (codec->ops->is_idle(codec))
-            codec->ops->drain(codec);
+        if (!codec->ops->is_idle(codec))
+            continue;
+        codec->ops->drain(codec);
+        count++;
     }
+    return count;
 }
 
-void http_server_close_idle(struct http_server *server)
+size_t http_server_close_idle(struct http_server *server)
 {
-    close_idle(&server->codecs);
-    close_idle(&server->told);
+    size_t count = close_idle(&server->codecs) + close_idle(&server->told);
+
+    counter_add(&server->counters.closed_memory, count);
+    return count;
 }
 
 static void add_conn(const struct http_server *server, const struct server_codec *codec,

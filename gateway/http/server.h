@@ -29,7 +29,7 @@ struct http_server_options {
 struct http_server_counters {
     struct counter conns_open, conns_total, h1_requests, h2_requests, refused_requests;
     struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood,
-        closed_stalled;
+        closed_stalled, closed_memory;
     struct counter closed_protocol;             /* HTTP/2 that was none */
     struct counter refused_address;             /* conns over limits.connections_per_address */
     struct counter tls_handshakes, tls_resumed; /* that came to their end */
@@ -51,8 +51,8 @@ void http_server_accept(struct http_server *server, struct conn *conn, void (*on
  * clients do not all come back at once; a few go at once in any case. Idempotent. */
 void http_server_drain(struct http_server *server, uint64_t spread_ms);
 
-/* Memory is short: ends the conns that carry nothing at the moment, in order. */
-void http_server_close_idle(struct http_server *server);
+/* Memory is short: ends the conns that carry nothing at the moment, in order. Returns how many. */
+size_t http_server_close_idle(struct http_server *server);
 /* Appends one JSON object per open conn, separated by commas, at most `limit`; returns how many. */
 size_t http_server_list_conns(const struct http_server *server, size_t limit, struct buf *into);
 size_t http_server_conn_count(const struct http_server *server);

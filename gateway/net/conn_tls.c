@@ -24,10 +24,10 @@
 
 enum {
     PARTS_MAX = 64,
-    RECORD_BYTES = 16 * 1024,    /* plaintext of the largest record */
-    BATCH_BYTES = 32 * 1024,     /* plaintext that is sealed before it is sent */
-    OUT_MAX_BYTES = 128 * 1024,  /* batch, alerts, KeyUpdates to a peer that does not read */
-    HANDSHAKE_MESSAGES_MAX = 100 /* KeyUpdate and the like after the handshake, in a second */
+    RECORD_BYTES = 16 * 1024,   /* plaintext of the largest record */
+    BATCH_BYTES = 32 * 1024,    /* plaintext that is sealed before it is sent */
+    OUT_MAX_BYTES = 128 * 1024, /* batch, alerts, KeyUpdates to a peer that does not read */
+    LOG_AGAIN_MS = 10000
 };
 
 struct conn_tls {
@@ -166,6 +166,25 @@ static enum status flush(struct conn_tls *t)
 
 /* ---- handshake ---- */
 
+/* Once in a while for each loop: floods come in numbers. */
+static void cut_flood(struct conn_tls *t, uint64_t now_ms)
+{
+    static _Thread_local uint64_t logged_ms;
+    bool is_server = tls_context_is_server(t->context);
+    char host[ADDRESS_TEXT_BYTES] = "";
+
+    t->is_broken = true;
+    if (is_server)
+        counter_add(&loop_counters_mutable(t->socket.conn.loop)->tls_floods, 1);
+    if (logged_ms != 0 && now_ms - logged_ms < LOG_AGAIN_MS)
+        return;
+    logged_ms = now_ms;
+    if (t->socket.conn.peer.len > 0)
+        address_host_text(&t->socket.conn.peer, host);
+    log_warn("tls: connection cut side=%s reason=tls_messages peer=%s",
+             is_server ? "client" : "agent", host);
+}
+
 /* Counts what a peer makes us work for without giving us a byte: KeyUpdates, attempts to
  * renegotiate. */
 static void on_message(int is_sent, int version, int content_type, const void *bytes, size_t len,
@@ -184,8 +203,8 @@ static void on_message(int is_sent, int version, int content_type, const void *b
         t->message_window_ms = now_ms;
         t->message_count = 0;
     }
-    if (++t->message_count > HANDSHAKE_MESSAGES_MAX)
-        t->is_broken = true;
+    if (++t->message_count > tls_context_messages_per_s(t->context) && !t->is_broken)
+        cut_flood(t, now_ms);
 }
 
 /* Unread input would turn the close that follows into a reset, which overtakes the alert. */

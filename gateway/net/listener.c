@@ -30,7 +30,9 @@ struct listener {
     struct address address;
     struct tls_context *tls;
     uint64_t handshake_timeout_ms;
-    size_t max_conns;
+    struct listener_group *group;
+    struct list member; /* of the group */
+    struct listener_group own_group;
     size_t conn_count;
     listener_conn_fn *on_conn;
     void *owner;
@@ -43,14 +45,13 @@ struct listener {
     size_t trusted_count;
     uint64_t proxy_timeout_ms;
     bool proxy_protocol;
-    bool is_full;
     bool is_held;
 };
 
 static void read_when_allowed(struct listener *l)
 {
     if (l->watch != NULL)
-        watch_read(l->watch, !l->is_full && !l->is_held && !timer_is_armed(&l->pause));
+        watch_read(l->watch, !l->group->is_full && !l->is_held && !timer_is_armed(&l->pause));
 }
 
 static void on_pause_over(struct timer *timer)
@@ -58,10 +59,58 @@ static void on_pause_over(struct timer *timer)
     read_when_allowed(CONTAINER_OF(timer, struct listener, pause));
 }
 
+/* ---- the limit that several share ---- */
+
+void listener_group_init(struct listener_group *group, size_t max_conns)
+{
+    ENSURE(max_conns > 0);
+    *group = (struct listener_group){ .max_conns = max_conns };
+    list_init(&group->members);
+}
+
+static void group_set_full(struct listener_group *group, bool is_full)
+{
+    group->is_full = is_full;
+    LIST_EACH(&group->members, link)
+    {
+        read_when_allowed(LIST_ITEM(link, struct listener, member));
+    }
+}
+
+void listener_group_set_limit(struct listener_group *group, size_t max_conns)
+{
+    ENSURE(max_conns > 0);
+    group->max_conns = max_conns;
+    group_set_full(group, group->conn_count >= max_conns);
+}
+
+static void group_enter(struct listener_group *group, uint64_t now_ms)
+{
+    if (++group->conn_count < group->max_conns || group->is_full)
+        return;
+    counter_add(&group->full, 1);
+    group_set_full(group, true);
+    if (group->logged_ms != 0 && now_ms - group->logged_ms < LOG_AGAIN_MS)
+        return;
+    group->logged_ms = now_ms;
+    log_warn("listener: limit of connections reached, accepting stops conns=%zu times=%llu",
+             group->conn_count, (unsigned long long)counter_read(&group->full));
+}
+
+static void group_leave(struct listener_group *group)
+{
+    group->conn_count--;
+    if (group->is_full && group->conn_count <= group->max_conns - (group->max_conns + 19) / 20)
+        group_set_full(group, false);
+}
+
+/* ---- accepting ---- */
+
 static void pause_exhausted(struct listener *l, int error)
 {
     uint64_t now_ms = loop_clock(l->loop)->now_ms;
 
+    counter_add(&l->group->exhausted, 1);
     if (l->exhausted_logged_ms == 0 || now_ms - l->exhausted_logged_ms >= LOG_AGAIN_MS) {
         char text[ADDRESS_TEXT_BYTES];
 
@@ -141,8 +190,7 @@ static int accept_one(struct listener *l)
         return 0;
     }
     l->conn_count++;
-    if (l->conn_count >= l->max_conns)
-        l->is_full = true;
+    group_enter(l->group, loop_clock(l->loop)->now_ms);
     l->on_conn(l->owner, conn_of(l, fd, &peer));
     return 0;
 }
@@ -151,7 +199,7 @@ static void on_readable(void *owner)
 {
     struct listener *l = owner;
 
-    for (unsigned i = 0; i < ACCEPT_BATCH && !l->is_full && l->watch != NULL; i++) {
+    for (unsigned i = 0; i < ACCEPT_BATCH && !l->group->is_full && l->watch != NULL; i++) {
         int error = accept_one(l);
 
         if (error == EAGAIN)
@@ -275,12 +323,17 @@ enum status listener_create(struct loop *loop, const struct listener_options *op
 {
     struct listener *l = mem_zeroed(sizeof(*l));
 
-    ENSURE(options->max_conns > 0);
+    list_init(&l->member);
+    l->group = options->group;
+    if (l->group == NULL) {
+        listener_group_init(&l->own_group, options->max_conns);
+        l->group = &l->own_group;
+    }
+    list_append(&l->group->members, &l->member);
     l->loop = loop;
     l->address = options->address;
     l->tls = options->tls != NULL ? tls_context_ref(options->tls) : NULL;
     l->handshake_timeout_ms = options->handshake_timeout_ms;
-    l->max_conns = options->max_conns;
     l->proxy_protocol = options->proxy_protocol;
     l->proxy_timeout_ms = options->proxy_protocol_timeout_ms > 0
                               ? options->proxy_protocol_timeout_ms
@@ -312,6 +365,8 @@ void listener_destroy(struct listener **listener)
     if (l == NULL)
         return;
     listener_stop(l);
+    list_unlink(&l->member);
+    l->group->conn_count -= l->conn_count;
     tls_context_unref(&l->tls);
     mem_free(l->trusted);
     mem_free(l);
@@ -326,7 +381,7 @@ void listener_stop(struct listener *listener)
 
 void listener_finish(struct listener *listener)
 {
-    while (listener->watch != NULL && !listener->is_full) {
+    while (listener->watch != NULL && !listener->group->is_full) {
         int error = accept_one(listener);
 
         if (error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOBUFS ||
@@ -342,16 +397,12 @@ void listener_hold(struct listener *listener, bool held)
     read_when_allowed(listener);
 }
 
-void listener_set_limits(struct listener *listener, size_t max_conns, uint64_t handshake_timeout_ms,
-                         uint64_t proxy_protocol_timeout_ms)
+void listener_set_timeouts(struct listener *listener, uint64_t handshake_timeout_ms,
+                           uint64_t proxy_protocol_timeout_ms)
 {
-    ENSURE(max_conns > 0);
-    listener->max_conns = max_conns;
     listener->handshake_timeout_ms = handshake_timeout_ms;
     if (proxy_protocol_timeout_ms > 0)
         listener->proxy_timeout_ms = proxy_protocol_timeout_ms;
-    listener->is_full = listener->conn_count >= max_conns;
-    read_when_allowed(listener);
 }
 
 void listener_set_tls(struct listener *listener, struct tls_context *tls)
@@ -366,11 +417,7 @@ void listener_conn_closed(struct listener *listener)
 {
     ENSURE(listener->conn_count > 0);
     listener->conn_count--;
-    if (listener->is_full &&
-        listener->conn_count <= listener->max_conns - (listener->max_conns + 19) / 20) {
-        listener->is_full = false;
-        read_when_allowed(listener);
-    }
+    group_leave(listener->group);
 }
 
 const struct address *listener_address(const struct listener *listener)

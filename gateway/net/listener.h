@@ -1,15 +1,31 @@
 /* net/listener.h — one bound port of one worker: bind with SO_REUSEPORT, accept in small batches, pause at the limit. */
 #pragma once
 
+#include "base/counter.h"
 #include "net/conn.h"
 
 struct listener;
+
+/* Listeners that share one limit of conns: at `max_conns` all of them stop accepting, at 95 % they go on. The owner's
+ * memory, which must outlive them. */
+struct listener_group {
+    size_t max_conns;
+    size_t conn_count;
+    struct list members;
+    struct counter full;      /* times when the limit stopped them */
+    struct counter exhausted; /* times when one of them paused for want of descriptors or memory */
+    uint64_t logged_ms;
+    bool is_full;
+};
+void listener_group_init(struct listener_group *group, size_t max_conns);
+void listener_group_set_limit(struct listener_group *group, size_t max_conns); /* reload */
 
 struct listener_options {
     struct address address;
     struct tls_context *tls; /* NULL: clear; the listener takes a reference of its own */
     uint64_t handshake_timeout_ms;
-    size_t max_conns;   /* of this listener; accepting stops there, resumes at 95 % */
+    struct listener_group *group; /* borrowed; NULL: one of its own, with `max_conns` */
+    size_t max_conns;
     bool is_held;       /* listener_hold() from the start */
     int inherited_fd;   /* ≥ 0: a listening socket from outside (takes it); -1: bind one */
     bool reuse_port;    /* not for Unix sockets: workers share one through dup() and inherited_fd */
@@ -41,8 +57,8 @@ void listener_finish(struct listener *listener);
 void listener_hold(struct listener *listener, bool held);
 
 /* For conns accepted from now on (reload). */
-void listener_set_limits(struct listener *listener, size_t max_conns, uint64_t handshake_timeout_ms,
-                         uint64_t proxy_protocol_timeout_ms);
+void listener_set_timeouts(struct listener *listener, uint64_t handshake_timeout_ms,
+                           uint64_t proxy_protocol_timeout_ms);
 
 /* For conns accepted from now on (reload); takes a reference of its own. */
 void listener_set_tls(struct listener *listener, struct tls_context *tls);

@@ -300,6 +300,11 @@ const struct loop_counters *loop_counters(const struct loop *loop)
     return &loop->counters;
 }
 
+struct loop_counters *loop_counters_mutable(struct loop *loop)
+{
+    return &loop->counters;
+}
+
 void task_init(struct task *task, task_fn *run)
 {
     list_init(&task->link);

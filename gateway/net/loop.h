@@ -37,6 +37,7 @@ const struct clock *loop_clock(const struct loop *loop);
  * read. */
 struct loop_counters {
     struct histogram turn;
+    struct counter tls_floods; /* clients cut for too many TLS messages after the handshake */
 };
 const struct loop_counters *loop_counters(const struct loop *loop);
 

@@ -7,6 +7,7 @@
 #include "net/timer_wheel.h"
 
 struct timer_wheel *loop_timers(struct loop *loop);
+struct loop_counters *loop_counters_mutable(struct loop *loop);
 
 /* Watches count themselves, so that loop_destroy() can tell that all are gone. */
 void loop_count_watch(struct loop *loop, int difference);

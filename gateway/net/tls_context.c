@@ -20,6 +20,7 @@
 
 enum {
     NAME_MAX_BYTES = 255,
+    MESSAGES_PER_S = 100,
     READ_BUFFER_BYTES = 33 * 1024 /* two full records: fewer recv() under bulk */
 };
 
@@ -44,6 +45,7 @@ struct tls_context {
     atomic_size_t reference_count;
     bool is_server;
     bool offer_h2;
+    unsigned messages_per_s;
     struct tls_tickets *tickets;      /* NULL: the process's */
     struct certificate *certificates; /* a client has one, maybe without a certificate */
     size_t certificate_count;
@@ -275,6 +277,11 @@ static struct tls_context *context_alloc(bool is_server, size_t certificate_coun
     return context;
 }
 
+static void set_messages(struct tls_context *context, unsigned per_s)
+{
+    context->messages_per_s = per_s > 0 ? per_s : MESSAGES_PER_S;
+}
+
 static enum status server_ctx_build(struct tls_context *context, size_t index,
                                     const struct tls_server_options *options, struct buf *out_error)
 {
@@ -302,6 +309,7 @@ enum status tls_context_create_server(const struct tls_server_options *options,
     enum status status = STATUS_OK;
 
     context->offer_h2 = options->offer_h2;
+    set_messages(context, options->messages_per_s);
     for (size_t i = 0; status == STATUS_OK && i < options->certificate_count; i++)
         status = server_ctx_build(context, i, options, out_error);
     if (status == STATUS_OK && options->ticket_key_file != NULL)
@@ -344,6 +352,8 @@ enum status tls_context_create_client(const struct tls_client_options *options,
                                       struct buf *out_error, struct tls_context **out_context)
 {
     struct tls_context *context = context_alloc(false, 1);
+
+    set_messages(context, options->messages_per_s);
     enum status status = client_ctx_build(context->certificates[0].ctx, options, out_error);
 
     if (status == STATUS_OK)
@@ -386,6 +396,11 @@ void tls_context_unref(struct tls_context **context)
 bool tls_context_is_server(const struct tls_context *context)
 {
     return context->is_server;
+}
+
+unsigned tls_context_messages_per_s(const struct tls_context *context)
+{
+    return context->messages_per_s;
 }
 
 const struct tls_tickets *tls_context_tickets(const struct tls_context *context)

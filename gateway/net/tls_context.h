@@ -19,13 +19,15 @@ struct tls_server_options {
     bool offer_h2;               /* ALPN h2 before http/1.1 */
     const char *client_ca_file;  /* NULL: client certificates are not asked for */
     const char *ticket_key_file; /* NULL: random keys, shared by all workers of this process */
+    unsigned messages_per_s;     /* KeyUpdates and the like after the handshake; 0: 100 */
 };
 
 struct tls_client_options {
     const char *ca_file;          /* NULL: the system's */
     const char *certificate_file; /* NULL: none (mTLS otherwise) */
     const char *key_file;
-    struct slice alpn; /* "h2", "http/1.1" or empty */
+    struct slice alpn;       /* "h2", "http/1.1" or empty */
+    unsigned messages_per_s; /* as above */
 };
 
 /* `out_error` (optional) gets what is wrong, naming the file. Errors: CONFIG_INVALID. TLS 1.2 and 1.3 only, renegotiation

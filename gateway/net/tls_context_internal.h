@@ -13,6 +13,9 @@ struct tls_tickets;
 struct ssl_st *tls_context_session(struct tls_context *context, struct slice server_name);
 bool tls_context_is_server(const struct tls_context *context);
 
+/* Handshake messages that a peer may send in a second once the handshake is over. */
+unsigned tls_context_messages_per_s(const struct tls_context *context);
+
 /* The ticket keys of an SSL_CTX's owner; NULL: the random keys of the process. */
 const struct tls_tickets *tls_context_tickets(const struct tls_context *context);
 

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import { once } from 'node:events';
+import { Admin } from '../support/admin.mjs';
 import { rawExchange, sleep, until, gatewayBin, isSanitized } from '../support/harness.mjs';
 import { AttackRig, within } from './attack_rig.mjs';
 
@@ -108,6 +109,24 @@ test('connections of one address: the 61st is closed, and room comes back', asyn
     assert.match(rig.gateway.err, /too many connections of one address/);
     for (const socket of sockets) socket.destroy();
     await until(async () => /^HTTP\/1\.1 [24]/.test((await rawExchange(rig.port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text), 'no room again', within(4000));
+});
+
+test('connections in all: at limits.connections every listener stops accepting, and goes on when there is room', async () => {
+    const admin = new Admin({ socketPath: rig.path('limit.sock') });
+    const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), listeners: [{}, {}], config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('limit.sock')}` }, limits: { connections: 20, h1: { head_timeout: '60s' } } } });
+    const sockets = [];
+    for (let i = 0; i < 30; i++) {
+        const socket = connect(small.ports[i % 2], '127.0.0.1');
+        socket.on('error', () => {});
+        sockets.push(socket);
+    }
+    await until(() => /limit of connections reached/.test(small.err), 'the limit is not reached', within(3000));
+    await sleep(100);
+    assert.equal(await admin.metric('exec_gateway_connections_open'), 20);
+    assert.equal(await admin.metric('exec_gateway_accept_pauses_total', { reason: 'connections' }), 1);
+    for (const socket of sockets) socket.destroy();
+    for (const port of small.ports)
+        assert.match((await rawExchange(port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text, /^HTTP\/1\.1 [24]/);
 });
 
 test('out of descriptors: no spin, and it recovers', async () => {

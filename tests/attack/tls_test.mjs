@@ -5,12 +5,14 @@ import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import tls from 'node:tls';
 import { once } from 'node:events';
+import { Admin } from '../support/admin.mjs';
 import { rssKiB, sleep, until } from '../support/harness.mjs';
 import { AttackRig, within } from './attack_rig.mjs';
 
 const rig = new AttackRig();
+const admin = new Admin({ socketPath: rig.path('admin.sock') });
 
-before(() => rig.setUp({ listeners: [{ tls: true }], certificate: rig.certificate(), config: { tls: { handshake_timeout: '700ms' }, limits: { h1: { head_timeout: '5s' } } } }));
+before(() => rig.setUp({ listeners: [{ tls: true }], certificate: rig.certificate(), config: { admin: { address: `unix:${rig.path('admin.sock')}` }, tls: { handshake_timeout: '700ms' }, limits: { h1: { head_timeout: '5s' } } } }));
 after(() => rig.stop());
 
 /** `openssl s_client` under our hands: `K` asks for a KeyUpdate, `R` for a renegotiation. */
@@ -70,6 +72,8 @@ test('a flood of KeyUpdates ends the connection, others go on', async () => {
         child.kill();
         assert.ok(ended, 'still open');
     });
+    assert.match(rig.gateway.err, /tls: connection cut side=client reason=tls_messages peer=127\.0\.0\.1/);
+    assert.equal(await admin.metric('exec_gateway_connections_closed_total', { reason: 'tls_messages' }), 1);
 });
 
 test('renegotiation (TLS 1.2) is refused', async () => {

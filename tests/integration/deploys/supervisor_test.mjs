@@ -6,6 +6,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect as netConnect } from 'node:net';
 import { Child, Rig, freePort, gatewayBin, isSanitized, sleep, until } from '../../support/harness.mjs';
+import { Admin } from '../../support/admin.mjs';
 import { Generations } from '../../support/generations.mjs';
 
 const rig = new Rig();
@@ -120,7 +121,8 @@ time.sleep(30)`]);
 
 test('memory that runs short: new calls are refused, then nothing is accepted; a reload with room ends it', async () => {
     const agent = await rig.startAgent();
-    const gateway = await rig.startGateway({ routes: rig.routesFor(agent) });
+    const admin = new Admin({ socketPath: rig.path('memory.sock') });
+    const gateway = await rig.startGateway({ routes: rig.routesFor(agent), config: { admin: { address: `unix:${rig.path('memory.sock')}` } } });
     const good = readFileSync(gateway.configFile, 'utf8');
     const rss = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, 'utf8'))[1]) * 1024;
     const list = () => fetch(`${gateway.url}/process.Process/List`, { method: 'POST', headers: { authorization: `Bearer ${rig.token()}`, 'content-type': 'application/json' }, body: '{}', signal: AbortSignal.timeout(3000) });
@@ -141,6 +143,9 @@ test('memory that runs short: new calls are refused, then nothing is accepted; a
     assert.ok(refused.headers.get('retry-after'));
     withMemory(rss() / 2);
     await gateway.line(/memory: at or above 95%/);
+    for (const percent of ['80', '90', '95'])
+        assert.ok(await admin.metric('exec_gateway_memory_pressure_total', { percent }) >= 1, percent);
+    assert.ok(await admin.metric('exec_gateway_connections_closed_total', { reason: 'memory' }) >= 1, 'the idle connection of fetch() ends');
     gateway.err = '';
     withMemory(rss() * 100);
     await gateway.line(/memory: enough again/);

@@ -10,6 +10,7 @@
 struct scrape {
     struct worker_view view;
     struct listener_counters listeners[1];
+    struct listener_group group;
     struct address address;
     struct process_facts facts;
     struct buf text;
@@ -27,6 +28,7 @@ static void scrape_init(struct scrape *s, struct fixture *f)
     };
     assert_int_equal(address_parse(SLICE("unix:/tmp/a\"b\\c.sock"), &s->address), STATUS_OK);
     s->view.listeners = s->listeners;
+    s->view.accepts = &s->group;
     s->facts = (struct process_facts){ .workers = &s->view,
                                        .worker_count = 1,
                                        .listeners = &s->address,
@@ -161,6 +163,27 @@ static void label_values_are_escaped(void **state)
     buf_deinit(&s.text);
 }
 
+static void pauses_of_accepting_and_memory_pressure_are_counted(void **state)
+{
+    struct scrape s;
+
+    scrape_init(&s, *state);
+    counter_add(&s.group.full, 2);
+    counter_add(&s.group.exhausted, 5);
+    s.facts.memory_pressure = 2;
+    s.facts.memory_pressures[1] = 4;
+    s.facts.memory_pressures[2] = 3;
+    HAS(&s, "exec_gateway_accept_pauses_total{reason=\"connections\"} 2");
+    HAS(&s, "exec_gateway_accept_pauses_total{reason=\"descriptors\"} 5");
+    HAS(&s, "exec_gateway_memory_pressure_level 2");
+    HAS(&s, "exec_gateway_memory_pressure_total{percent=\"80\"} 4");
+    HAS(&s, "exec_gateway_memory_pressure_total{percent=\"90\"} 3");
+    HAS(&s, "exec_gateway_memory_pressure_total{percent=\"95\"} 0");
+    HAS(&s, "exec_gateway_connections_closed_total{reason=\"memory\"} 0");
+    HAS(&s, "exec_gateway_connections_closed_total{reason=\"tls_messages\"} 0");
+    buf_deinit(&s.text);
+}
+
 static void draining_and_a_refused_reload_show(void **state)
 {
     struct scrape s;
@@ -222,6 +245,7 @@ int main(void)
         ON_FIXTURE(an_open_stream_is_counted_listed_and_ended_by_its_id),
         ON_FIXTURE(every_family_has_its_help_and_type_once_and_first),
         ON_FIXTURE(label_values_are_escaped),
+        ON_FIXTURE(pauses_of_accepting_and_memory_pressure_are_counted),
         ON_FIXTURE(draining_and_a_refused_reload_show),
         ON_FIXTURE(a_gateway_that_never_reached_redis_is_not_ready),
         cmocka_unit_test(a_histogram_counts_up_to_its_bounds),

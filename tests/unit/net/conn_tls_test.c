@@ -545,6 +545,7 @@ static void flood_of_key_updates_kills_the_conn(void **state)
     f->accepted.out = SLICE("x");
     probe_write(&f->accepted);
     assert_int_equal(f->accepted.write_status, STATUS_SYSTEM);
+    assert_int_equal(counter_read(&loop_counters(f->loop)->tls_floods), 1);
     close_raw(&raw);
 }
 

@@ -226,12 +226,56 @@ static void limit_pauses_without_spinning_and_resumes_at_95_percent(void **state
         close(fds[i]);
 }
 
+static void listeners_of_a_group_share_one_limit(void **state)
+{
+    struct fixture *f = *state;
+    struct listener_group group;
+    struct listener *second = NULL;
+    struct listener *first;
+    int fds[8];
+
+    listener_group_init(&group, 4);
+    f->options.group = &group;
+    assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
+    first = f->listener;
+    assert_int_equal(listener_create(f->loop, &f->options, on_conn, f, &second), STATUS_OK);
+    log_set_level(LOG_ERROR);
+    for (size_t i = 0; i < 8; i++) {
+        f->listener = i % 2 == 0 ? first : second;
+        fds[i] = dial(f);
+        run_ms(f->loop, 5);
+    }
+    f->listener = first;
+    assert_int_equal(f->count, 4);
+    assert_int_equal(listener_conn_count(first) + listener_conn_count(second), 4);
+    assert_int_equal(counter_read(&group.full), 1);
+    assert_true(busy_turns(f->loop, 30) <= 2);
+
+    probe_deinit(&f->probes[0]);
+    listener_conn_closed(first); /* and the other one accepts again, too */
+    run_ms(f->loop, 20);
+    assert_int_equal(f->count, 5);
+    assert_int_equal(counter_read(&group.full), 2);
+    listener_group_set_limit(&group, 100);
+    run_ms(f->loop, 20);
+    assert_int_equal(f->count, 8);
+    log_set_level(LOG_INFO);
+    for (size_t i = 0; i < 8; i++)
+        close(fds[i]);
+    listener_destroy(&second);
+    listener_destroy(&f->listener);
+    assert_int_equal(group.conn_count, 0);
+}
+
 static void no_descriptors_left_pauses_without_spinning(void **state)
 {
     struct fixture *f = *state;
     struct rlimit before, small;
+    struct listener_group group;
     int fd, probe;
 
+    listener_group_init(&group, 40);
+    f->options.group = &group;
     assert_int_equal(listen_on(f, "127.0.0.1:0"), STATUS_OK);
     run_ms(f->loop, 5);
     fd = dial(f);
@@ -250,8 +294,10 @@ static void no_descriptors_left_pauses_without_spinning(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(count, 0);
     assert_true(turns <= 20);
+    assert_true(counter_read(&group.exhausted) >= 3);
     assert_true(run_until(f->loop, first_is_open, f)); /* and goes on by itself */
     close(fd);
+    listener_destroy(&f->listener);
 }
 
 static void listener_may_be_stopped_inside_on_conn(void **state)
@@ -438,6 +484,7 @@ int main(void)
         TEST(unix_path_is_taken_over_when_stale_and_only_then),
         TEST(inherited_socket_is_used),
         TEST(limit_pauses_without_spinning_and_resumes_at_95_percent),
+        TEST(listeners_of_a_group_share_one_limit),
         TEST(no_descriptors_left_pauses_without_spinning),
         TEST(listener_may_be_stopped_inside_on_conn),
         TEST(announced_address_is_the_peer_and_no_byte_is_lost),
