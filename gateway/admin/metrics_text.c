@@ -376,6 +376,8 @@ static void print_requests(const struct process_facts *facts, struct buf *into)
                    call_metrics_kind_text((enum call_metrics_kind)kind),
                    (unsigned long long)sum_metrics(facts, offsetof(struct call_metrics, open) +
                                                               kind * sizeof(struct counter)));
+    family(into, "open_tunnels", "gauge", "WebSockets, among the open requests.");
+    sample(into, "open_tunnels", "", sum_metrics(facts, offsetof(struct call_metrics, tunnels)));
 }
 
 static void print_ends(const struct process_facts *facts, struct buf *into)

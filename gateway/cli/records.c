@@ -55,7 +55,7 @@ static const char help_port[] =
     "agent|direct]\n"
     "                          [--host-header preserve|localhost|VALUE] [--domain DOMAIN]\n"
     "exec-gateway port list -c FILE COMPUTER\n"
-    "exec-gateway port delete -c FILE COMPUTER PORT|LABEL\n"
+    "exec-gateway port delete -c FILE COMPUTER PORT|LABEL|HOSTNAME\n"
     "with --json the answer is JSON";
 
 /* The long options that become members, by command; '-' stands for '_'. */
@@ -243,12 +243,12 @@ static void print_rows(json_t *root)
     const char *name;
     json_t *value;
 
-    if (json_is_array(sessions)) {
-        table_print(sessions, session_names);
-        return;
-    }
-    if (json_is_array(ports)) {
-        table_print(ports, port_names);
+    if (json_is_array(sessions) || json_is_array(ports)) {
+        json_t *rows = json_is_array(sessions) ? sessions : ports;
+
+        table_print(rows, rows == sessions ? session_names : port_names);
+        if (json_array_size(rows) == 0)
+            fputs("none\n", stderr);
         return;
     }
     json_object_foreach(root, name, value)

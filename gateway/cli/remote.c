@@ -119,7 +119,8 @@ static void print_streams(json_t *root)
     json_array_foreach(json_object_get(root, "workers"), i, worker)
         json_array_extend(all, json_object_get(worker, "rows"));
     table_print(all, names);
-    fprintf(stderr, "%zu streams\n", json_array_size(all));
+    fprintf(stderr, json_array_size(all) == 1 ? "%zu stream\n" : "%zu streams\n",
+            json_array_size(all));
     if (silent > 0)
         fprintf(stderr, "%d workers did not answer in time\n", (int)silent);
     json_decref(all);

@@ -1,8 +1,10 @@
 /* cli/table.c — see table.h. */
 #include "cli/table.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -67,6 +69,38 @@ void table_print(json_t *rows, const char *const *names)
     }
 }
 
+/* A token is longer than a cell. */
+static void print_whole(const char *text)
+{
+    for (; *text != '\0'; text++)
+        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    putchar('\n');
+}
+
+static bool name_ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+
+    return len > end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+/* What programs get as a plain number (--json), people get with its unit. */
+static void print_number(const char *name, json_t *value)
+{
+    time_t seconds = (time_t)json_integer_value(value);
+    struct tm parts;
+    char text[VALUE_BYTES];
+
+    if (json_is_integer(value) && name_ends_with(name, "_at") &&
+        gmtime_r(&seconds, &parts) != NULL &&
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts) > 0)
+        printf("%s\n", text);
+    else if (json_is_integer(value) && name_ends_with(name, "_bytes"))
+        printf("%.1f MiB\n", (double)json_integer_value(value) / (1 << 20));
+    else
+        printf("%s\n", value_text(value, text));
+}
+
 static void print_object(json_t *object, const char *prefix)
 {
     const char *name;
@@ -74,16 +108,18 @@ static void print_object(json_t *object, const char *prefix)
 
     json_object_foreach(object, name, value)
     {
-        char text[VALUE_BYTES], full[128];
+        char full[128];
 
         snprintf(full, sizeof(full), "%s%s", prefix, name);
         if (json_is_object(value)) {
             strncat(full, ".", sizeof(full) - strlen(full) - 1);
             print_object(value, full);
-        } else if (json_is_string(value)) { /* whole: a token is longer than a cell */
-            printf("%-24s %s\n", full, json_string_value(value));
         } else if (!json_is_array(value)) {
-            printf("%-24s %s\n", full, value_text(value, text));
+            printf("%-24s ", full);
+            if (json_is_string(value))
+                print_whole(json_string_value(value));
+            else
+                print_number(name, value);
         }
     }
 }

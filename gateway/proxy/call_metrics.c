@@ -2,6 +2,7 @@
 #include "proxy/call_metrics.h"
 
 #include "proxy/agent_outcome.h"
+#include "proxy/port_call.h"
 
 const char *call_metrics_kind_text(enum call_metrics_kind kind)
 {
@@ -50,6 +51,11 @@ void call_metrics_left(const struct call *call)
     counter_subtract(&call->proxy->counters.metrics.open[kind_of(call)], 1);
 }
 
+void call_metrics_tunnels(const struct call *call)
+{
+    counter_add(&call->proxy->counters.metrics.tunnels, 1);
+}
+
 void call_metrics_ended(const struct call *call)
 {
     struct call_metrics *metrics = &call->proxy->counters.metrics;
@@ -58,6 +64,8 @@ void call_metrics_ended(const struct call *call)
     const struct call_times *times = &call->times;
 
     counter_subtract(&metrics->open[kind], 1);
+    if (call->port != NULL && call->port->is_tunnel)
+        counter_subtract(&metrics->tunnels, 1);
     counter_add(&metrics->requests[kind][call->exec.caller][method][agent_outcome_code(call)], 1);
     counter_add(&metrics->ended[call->outcome][call->ended_by], 1);
     histogram_observe(&metrics->duration[kind][method],

@@ -23,11 +23,13 @@ struct call_metrics {
     struct counter ended[STATUS_COUNT][METRICS_ENDER_COUNT]; /* in the order of enum call_ender */
     struct counter refused[STATUS_COUNT];                    /* by the codec: no call was made */
     struct counter open[METRICS_KIND_COUNT];                 /* gauge */
+    struct counter tunnels;                                  /* gauge: WebSockets, among the open */
 };
 
 const char *call_metrics_kind_text(enum call_metrics_kind kind);
 const char *call_metrics_ender_text(unsigned ender);
 
 void call_metrics_started(const struct call *call);
-void call_metrics_left(const struct call *call); /* it becomes one of another kind */
+void call_metrics_left(const struct call *call);    /* it becomes one of another kind */
+void call_metrics_tunnels(const struct call *call); /* the app has switched protocols */
 void call_metrics_ended(const struct call *call);

@@ -224,6 +224,7 @@ void port_call_response_head(struct call *call, const struct head *head, bool en
     call->state_due_ms = 0;
     call->port->is_tunnel = head->status == 101;
     if (call->port->is_tunnel) {
+        call_metrics_tunnels(call);
         call->relay.tracks_edge = true;
         stream_edge_init_websocket(&call->relay.edge);
     }

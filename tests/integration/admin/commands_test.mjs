@@ -16,7 +16,7 @@ const withConfig = (...words) => cli(...words, '-c', gateway.configFile);
 before(async () => {
     redis = await rig.startRedis();
     agent = await rig.startAgent();
-    gateway = await rig.startGateway({ redis, config: { ports: { domain: 'computer.test' },
+    gateway = await rig.startGateway({ redis, config: { ports: { domain: ['computer.test', 'box.example'] },
         admin: { address: `unix:${rig.path('admin.sock')}`, signing_key: KID } } });
 });
 after(() => rig.stop());
@@ -30,6 +30,12 @@ test('a computer is written and read', () => {
     assert.ok(!put.out.includes('agent-secret-3'));
     assert.equal(redis.cli('HGET', 'computer:{cmp_1}', 'agent_token'), 'agent-secret-3');
     assert.equal(withConfig('computer', 'get', 'cmp_1', '--json').json.computer.agent, agent.address);
+});
+
+test('what the registry says cannot steer the terminal', () => {
+    redis.cli('HSET', 'computer:{cmp_1}', 'owner', 'x\u001b[31my');
+    assert.match(withConfig('computer', 'get', 'cmp_1').out, /^owner\s+x\?\[31my$/m);
+    redis.cli('HDEL', 'computer:{cmp_1}', 'owner');
 });
 
 test('a session is made, works, is listed as a table, and revoked', async () => {
@@ -52,6 +58,20 @@ test('a port is published, listed and taken back', () => {
     assert.match(withConfig('port', 'list', 'cmp_1').out, /^8000\s+api\s+api--box\.computer\.test\s+public/m);
     assert.equal(withConfig('port', 'delete', 'cmp_1', 'api').code, 0);
     assert.equal(redis.cli('EXISTS', 'host:{api--box.computer.test}'), '0');
+    const none = withConfig('port', 'list', 'cmp_1');
+    assert.deepEqual([none.code, none.out, none.err], [0, '', 'none\n']);
+});
+
+test('--domain names another of ports.domain, and a port goes by its host name there', () => {
+    assert.equal(withConfig('port', 'publish', 'cmp_1', '8000', '--domain', 'box.example', '--json').json.port.hostname, '8000--box.box.example');
+    assert.equal(withConfig('port', 'publish', 'cmp_1', '8000', '--json').json.port.hostname, '8000--box.computer.test');
+    assert.match(withConfig('session', 'create', 'cmp_1', '--kind', 'browser', '--port', '8000', '--domain', 'box.example').out, /^access_url\s+https:\/\/8000--box\.box\.example\/\?access_token=/m);
+    const wrong = withConfig('port', 'publish', 'cmp_1', '8001', '--domain', 'elsewhere.example');
+    assert.equal(wrong.code, 1);
+    assert.match(wrong.err, /domain: expected one of ports\.domain/);
+    assert.equal(withConfig('port', 'delete', 'cmp_1', '8000--box.box.example').code, 0);
+    assert.match(withConfig('port', 'list', 'cmp_1').out, /^8000\s+8000\s+8000--box\.computer\.test/m);
+    assert.equal(withConfig('port', 'delete', 'cmp_1', '8000').code, 0);
 });
 
 test('what is wrong is said on standard error, with exit code 1; wrong calls give 2', () => {
@@ -69,7 +89,8 @@ test('what is wrong is said on standard error, with exit code 1; wrong calls giv
 });
 
 test('a gateway at work is looked at, a stream ended, and the gateway drained', async () => {
-    assert.match(withConfig('status').out, /^state\s+serving$/m);
+    const status = withConfig('status').out;
+    for (const line of [/^state\s+serving$/m, /^resident_bytes\s+[\d.]+ MiB$/m, /^config\.loaded_at\s+\d{4}-\d\d-\d\dT[\d:]+Z$/m]) assert.match(status, line);
     assert.equal(withConfig('status', '--json').json.redis.links_up, 2);
     const { connect_token: token } = withConfig('session', 'create', 'cmp_1', '--json').json.session;
     const response = await fetch(`${gateway.url}/process.Process/Start`, { method: 'POST',

@@ -46,6 +46,20 @@ test('each alert has its entry in the runbook', () => {
     }
 });
 
+test('each reason of the gateway has its row among the errors of the runbook', () => {
+    const rows = readFileSync(join(root, 'docs/operations.md'), 'utf8').split('## Errors')[1].split('\n').filter((line) => line.startsWith('| `')).map((line) => line.split('|')[1]).join();
+    const reasons = [...readFileSync(join(root, 'gateway/base/status.h'), 'utf8').matchAll(/^ +X\((\w+), \d/gm)].map((match) => match[1].toLowerCase());
+    assert.ok(reasons.length > 40);
+    for (const reason of reasons.filter((name) => name !== 'ok' && name !== 'again')) assert.ok(rows.includes(`\`${reason}\``), reason);
+});
+
+test('each request that the admin listener answers is in docs/admin-api.md', () => {
+    const docs = readFileSync(join(root, 'docs/admin-api.md'), 'utf8');
+    const paths = [...readFileSync(join(root, 'gateway/admin/admin_api.c'), 'utf8').matchAll(/PATH\("\w*", "([^"]+)"/g)].map((match) => match[1]);
+    assert.ok(paths.length > 10);
+    for (const path of paths) assert.ok(docs.includes(`${path}`), path);
+});
+
 test('rules and dashboard ask for metrics that there are', async () => {
     const { text } = await admin.call('GET', '/metrics');
     const families = new Set([...text.matchAll(/^# TYPE (\S+) /gm)].map((match) => match[1]));

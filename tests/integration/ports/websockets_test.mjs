@@ -6,10 +6,11 @@ import http2 from 'node:http2';
 import { createHash, randomBytes } from 'node:crypto';
 import WebSocket from 'ws';
 import { Rig, isSanitized, toLoopback, until } from '../../support/harness.mjs';
+import { Admin } from '../../support/admin.mjs';
 
 const rig = new Rig();
 const MB = 1000 * 1000;
-let gateway, app, token;
+let gateway, app, token, admin;
 
 before(async () => {
     const agent = await rig.startAgent();
@@ -22,7 +23,9 @@ before(async () => {
             'private--box.computer.test': { port: app.port, visibility: 'session' },
             'local--box.computer.test': { port: app.port, visibility: 'public', host_header: 'localhost' },
         },
+        config: { admin: { address: `unix:${rig.path('admin.sock')}` } },
     });
+    admin = new Admin({ socketPath: rig.path('admin.sock') });
     token = rig.accessToken();
 });
 after(() => rig.stop());
@@ -129,6 +132,16 @@ test('sub-protocols and extensions are between client and app', async () => {
     assert.equal(plain.protocol, '');
     assert.equal(plain.extensions, '');
     plain.close();
+});
+
+test('open WebSockets are counted over both protocols, until they end', async () => {
+    const tunnels = () => admin.metric('exec_gateway_open_tunnels');
+    await until(async () => (await tunnels()) === 0, 'none is open');
+    const sockets = [open('/ws'), open('/ws', { tls: true })];
+    await Promise.all(sockets.map((socket) => once(socket, 'open')));
+    assert.equal(await tunnels(), 2);
+    for (const socket of sockets) socket.close();
+    await until(async () => (await tunnels()) === 0, 'none is left');
 });
 
 test("a refused upgrade is the app's answer: status, headers, body; the connection does not linger", async () => {
