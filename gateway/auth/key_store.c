@@ -6,6 +6,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -113,8 +114,28 @@ void key_store_unref(struct key_store **store)
     mem_free(gone);
 }
 
-static bool mac_is_good(const struct stored_key *key, struct slice signed_bytes,
-                        struct slice signature)
+/* OpenSSL says "no" (0) as well when it has no memory, with or without an error that says so. Of a
+ * wrong RSA signature RSA itself always says what is wrong with it; of a wrong ECDSA signature it
+ * says nothing, or that its numbers are out of range. */
+static enum status verdict_of(int result, enum key_family family)
+{
+    bool is_wrong = result == 0 && family != KEY_RSA;
+    bool lacks_memory = false;
+
+    /* The queue is empty afterwards, whatever the outcome: the TLS code of this thread must not find
+     * our leftovers. */
+    for (unsigned long error = ERR_get_error(); error != 0; error = ERR_get_error()) {
+        is_wrong |= result == 0 && ERR_GET_LIB(error) == ERR_LIB_RSA;
+        lacks_memory |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE ||
+                        (family == KEY_EC && ERR_GET_REASON(error) != EC_R_BAD_SIGNATURE);
+    }
+    if (result == 1)
+        return STATUS_OK;
+    return is_wrong && !lacks_memory ? STATUS_TOKEN_SIGNATURE : STATUS_OVERLOADED;
+}
+
+static enum status check_mac(const struct stored_key *key, struct slice signed_bytes,
+                             struct slice signature)
 {
     unsigned char expected[EVP_MAX_MD_SIZE];
     size_t expected_len = 0;
@@ -125,45 +146,68 @@ static bool mac_is_good(const struct stored_key *key, struct slice signed_bytes,
         EVP_MAC_final(mac, expected, &expected_len, sizeof(expected)) == 1;
 
     EVP_MAC_CTX_free(mac);
-    return made && signature.len == expected_len && signature.len == key->algorithm->digest_bytes &&
-           CRYPTO_memcmp(expected, signature.ptr, expected_len) == 0;
+    if (!made)
+        return verdict_of(-1, key->algorithm->family);
+    return verdict_of(signature.len == expected_len &&
+                          signature.len == key->algorithm->digest_bytes &&
+                          CRYPTO_memcmp(expected, signature.ptr, expected_len) == 0,
+                      KEY_HMAC);
 }
 
-static bool signature_is_good(const struct stored_key *key, struct slice signed_bytes,
-                              struct slice signature)
+/* In two steps, since EVP_DigestVerify() does not tell a digest that could not be made from a
+ * signature that is wrong. */
+static enum status check_signature(const struct stored_key *key, struct slice signed_bytes,
+                                   struct slice signature)
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = context != NULL &&
-                EVP_DigestVerifyInit(context, NULL, key->digest, NULL, key->public_key) == 1 &&
-                EVP_DigestVerify(context, (const unsigned char *)signature.ptr, signature.len,
-                                 (const unsigned char *)signed_bytes.ptr, signed_bytes.len) == 1;
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    EVP_PKEY_CTX *context = NULL;
+    int result = -1;
 
-    EVP_MD_CTX_free(context);
-    return good;
+    if (EVP_Digest(signed_bytes.ptr, signed_bytes.len, digest, &len, key->digest, NULL) == 1)
+        context = EVP_PKEY_CTX_new(key->public_key, NULL);
+    if (context != NULL && EVP_PKEY_verify_init(context) == 1 &&
+        EVP_PKEY_CTX_set_signature_md(context, key->digest) == 1)
+        result = EVP_PKEY_verify(context, (const unsigned char *)signature.ptr, signature.len,
+                                 digest, len);
+    EVP_PKEY_CTX_free(context);
+    return verdict_of(result, key->algorithm->family);
+}
+
+/* Returns the length, or 0 without memory. */
+static size_t to_der(const unsigned char *raw, size_t half, unsigned char **out_der)
+{
+    BIGNUM *r = BN_bin2bn(raw, (int)half, NULL);
+    BIGNUM *s = BN_bin2bn(raw + half, (int)half, NULL);
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    int len = -1;
+
+    if (r != NULL && s != NULL && pair != NULL && ECDSA_SIG_set0(pair, r, s) == 1) {
+        r = s = NULL; /* the pair's */
+        len = i2d_ECDSA_SIG(pair, out_der);
+    }
+    ECDSA_SIG_free(pair);
+    BN_free(r);
+    BN_free(s);
+    return len > 0 ? (size_t)len : 0;
 }
 
 /* JWS carries r and s side by side, each padded to the curve's length (RFC 7518 §3.4); OpenSSL
  * wants them in DER. */
-static bool ecdsa_is_good(const struct stored_key *key, struct slice signed_bytes,
-                          struct slice signature)
+static enum status check_ecdsa(const struct stored_key *key, struct slice signed_bytes,
+                               struct slice signature)
 {
-    const unsigned char *raw = (const unsigned char *)signature.ptr;
     size_t half = key->algorithm->signature_bytes / 2;
+    unsigned char *der = NULL;
 
     if (signature.len != key->algorithm->signature_bytes)
-        return false;
-    BIGNUM *r = BN_bin2bn(raw, (int)half, NULL);
-    BIGNUM *s = BN_bin2bn(raw + half, (int)half, NULL);
-    ECDSA_SIG *pair = ECDSA_SIG_new();
-    ENSURE(r != NULL && s != NULL && pair != NULL); /* out of memory, as in mem.c */
-    ECDSA_SIG_set0(pair, r, s);
+        return STATUS_TOKEN_SIGNATURE;
+    size_t len = to_der((const unsigned char *)signature.ptr, half, &der);
+    enum status status = len > 0 ? check_signature(key, signed_bytes, slice_of(der, len))
+                                 : verdict_of(-1, key->algorithm->family);
 
-    unsigned char *der = NULL;
-    int der_len = i2d_ECDSA_SIG(pair, &der);
-    bool good = der_len > 0 && signature_is_good(key, signed_bytes, slice_of(der, (size_t)der_len));
     OPENSSL_free(der);
-    ECDSA_SIG_free(pair);
-    return good;
+    return status;
 }
 
 static const struct stored_key *find_key(const struct key_store *store, struct slice kid)
@@ -179,24 +223,19 @@ enum status key_store_verify(const struct key_store *store, struct slice kid,
                              struct slice signature)
 {
     const struct stored_key *key = find_key(store, kid);
-    bool good = false;
 
     if (key == NULL)
         return STATUS_TOKEN_KEY_UNKNOWN;
     if (!slice_equal(algorithm, slice_from_string(key->algorithm->name)))
         return STATUS_TOKEN_ALGORITHM;
+    ERR_clear_error(); /* verdict_of() reads what comes from here on */
     switch (key->algorithm->family) {
     case KEY_HMAC:
-        good = mac_is_good(key, signed_bytes, signature);
-        break;
+        return check_mac(key, signed_bytes, signature);
     case KEY_RSA:
-        good = signature_is_good(key, signed_bytes, signature);
-        break;
+        return check_signature(key, signed_bytes, signature);
     case KEY_EC:
-        good = ecdsa_is_good(key, signed_bytes, signature);
-        break;
+        return check_ecdsa(key, signed_bytes, signature);
     }
-    if (!good)
-        ERR_clear_error(); /* the TLS code of this thread must not find our leftovers */
-    return good ? STATUS_OK : STATUS_TOKEN_SIGNATURE;
+    return STATUS_TOKEN_SIGNATURE;
 }

@@ -40,7 +40,8 @@ struct key_store *key_store_ref(struct key_store *store);
 void key_store_unref(struct key_store **store); /* sets *store to NULL; may already be NULL */
 
 /* Checks `signature` over `signed_bytes` with the key `kid`. Errors: TOKEN_KEY_UNKNOWN, TOKEN_ALGORITHM (the header's
- * `algorithm` is not exactly the key's), TOKEN_SIGNATURE (an ECDSA signature must have exactly the curve's length). */
+ * `algorithm` is not exactly the key's), TOKEN_SIGNATURE (an ECDSA signature must have exactly the curve's length), OVERLOADED (OpenSSL
+ * has no memory: nothing is known of the signature). */
 MUST_CHECK enum status key_store_verify(const struct key_store *store, struct slice kid,
                                         struct slice algorithm, struct slice signed_bytes,
                                         struct slice signature);

@@ -165,6 +165,8 @@ static unsigned gravity(enum status status)
 {
     if (status == STATUS_TOKEN_MISSING)
         return 0;
+    if (status == STATUS_OVERLOADED)
+        return 4;
     if (status == STATUS_TOKEN_EXPIRED)
         return 2;
     return status_http(status) == 403 ? 3 : 1;
@@ -199,7 +201,7 @@ static void judge_token(struct call *call, struct port_token *token, struct choi
     }
     choice->is_explicit |= status == STATUS_OK && token->place != PLACE_COOKIE;
     principal_unref(&principal);
-    if (token->place == PLACE_AUTHORIZATION && !token->is_ours)
+    if (token->place == PLACE_AUTHORIZATION && !token->is_ours && status != STATUS_OVERLOADED)
         return; /* the app's */
     if (status != STATUS_OK && gravity(status) > gravity(choice->refusal))
         choice->refusal = status;
@@ -261,6 +263,8 @@ static enum status port_authorize(struct call *call)
         return call->port->parsed;
     struct choice choice = judge_tokens(call);
 
+    if (choice.refusal == STATUS_OVERLOADED) /* whose token it is is not known: it stays here */
+        return STATUS_OVERLOADED;
     if (call->port->record->host.visibility == PORT_SESSION)
         return authorize_private(call, &choice);
     principal_unref(&call->principal);
