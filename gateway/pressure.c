@@ -85,7 +85,7 @@ static uint64_t resident_bytes(void)
                                                        : 0;
 }
 
-/* What the cgroup uses, without file pages that nobody has touched of late. */
+/* What the cgroup uses, without file pages that nobody has touched of late; 0: cannot be read. */
 static uint64_t cgroup_bytes(const struct pressure *p)
 {
     char text[TEXT_BYTES];
@@ -97,7 +97,7 @@ static uint64_t cgroup_bytes(const struct pressure *p)
     line = strstr(read_text(p->folder, "memory.stat", text), "\ninactive_file ");
     if (line != NULL)
         inactive = strtoull(line + strlen("\ninactive_file "), NULL, 10);
-    return inactive < current ? current - inactive : 0;
+    return inactive < current ? current - inactive : 1;
 }
 
 static enum pressure_level level_of(enum pressure_level now, uint64_t used, uint64_t limit)
@@ -128,6 +128,8 @@ static void on_sample(struct timer *timer)
     enum pressure_level level = limit > 0 ? level_of(p->level, used, limit) : PRESSURE_NONE;
 
     timer_arm(&p->sample, SAMPLE_MS);
+    if (limit > 0 && used == 0) /* no descriptor to read it with: no news */
+        return;
     if (level == p->level)
         return;
     p->level = level;

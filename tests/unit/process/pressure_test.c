@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -98,12 +99,33 @@ static void a_level_is_left_two_percent_below_where_it_was_entered(void **state)
     assert_int_equal(f->told, PRESSURE_HIGH);
 }
 
+static void what_cannot_be_read_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, none;
+    uint64_t end_ms;
+
+    use_percent(f, 85);
+    assert_int_equal(f->told, PRESSURE_HIGH);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    end_ms = loop_clock(f->loop)->now_ms + SAMPLES_MS;
+    while (loop_clock(f->loop)->now_ms < end_ms)
+        loop_turn(f->loop, 20);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(pressure_level(f->pressure), PRESSURE_HIGH);
+    assert_int_equal(f->changes, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(levels_follow_what_is_in_use),
+        TEST(what_cannot_be_read_changes_nothing),
         TEST(a_level_is_left_two_percent_below_where_it_was_entered),
     };
 
