@@ -33,8 +33,7 @@ test-asan:
 	@ctest --test-dir build-asan --output-on-failure --no-tests=error --repeat until-pass:3 -j $$(( $(JOBS) + 1 ))
 
 bench: build deps-bench
-	@cmake --build build -j $(JOBS) --target exec-load-emit
-	@bench/bench.py
+	@bench/bench.py $(ARGS)
 
 bench-quick: build deps-bench
 	@bench/count.py
