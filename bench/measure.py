@@ -62,7 +62,7 @@ class Bench:
     def growth(self, name, target, few, many):
         """Each of the two is (proxy, work); the value is how many times more CPU per unit the second takes."""
         cpu = {"few": [], "many": []}
-        for turn in range(self.rounds + 1):  # the first warms
+        for turn in range(3 * self.rounds + 1):  # the first warms; many short turns, since a ratio near 1 is to be seen
             for kind, (proxy, work) in (("few", few), ("many", many)):
                 before = cpu_ns(proxy.pid)
                 count = work(proxy)

@@ -129,7 +129,7 @@ def growth_routes(bench):
     upstream = bench.rig.nghttpd()
     few = bench.rig.gateway(upstream, computers=10)
     many = bench.rig.gateway(upstream, computers=100000)
-    work = same_calls(bench, bench.rig.token(few), 20000)
+    work = same_calls(bench, bench.rig.token(few), 8000)
     bench.growth("growth: CPU per call, 100,000 routes against 10", 1.1, (few, work), (many, work))
 
 
@@ -148,7 +148,7 @@ def growth_tokens(bench):
         uris[kind].write_bytes(subprocess.check_output([mint, bench.rig.dir / "sign.key", str(counts[kind]), str(50000000 + len(uris) * 1000000)]))
         bench.rig.h2load(proxy.clear, None, 1, 32, counts[kind], uris=uris[kind], expect_bytes=16)
     fill("many", many)
-    work = same_calls(bench, token, 20000)
+    work = same_calls(bench, token, 8000)
     bench.growth(f"growth: CPU per call of one token, {counts['many']} cached tokens against 1", 1.1, (few, work), (many, work))
     fill("few", few)
 
@@ -169,7 +169,7 @@ def growth_streams(bench):
     quiet, open_streams = bench.rig.events(0, 1, EVENT_BYTES)
     upstream = bench.rig.nghttpd()
     few, many = bench.rig.gateway([upstream, quiet]), bench.rig.gateway([upstream, quiet])
-    work = same_calls(bench, bench.rig.token(few), 20000)
+    work = same_calls(bench, bench.rig.token(few), 8000)
     quiet_token = bench.rig.token(few, "cmp_2", "ses_2")
     n = bench.size(50000, 1000) // 50 * 50
     with quiet_streams(bench, few, open_streams, quiet_token, 10, 10), quiet_streams(bench, many, open_streams, quiet_token, 50, n):
