@@ -31,7 +31,7 @@ static struct h2_client *h2_client_of(struct http_client *base)
 static void malformed(struct h2_session *session, struct h2_stream *stream)
 {
     h2_session_glitch(session);
-    h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL);
+    h2_stream_reset(stream, H2_PROTOCOL_ERROR, RESET_PROTOCOL);
 }
 
 static void on_interim(struct h2_stream *stream)
@@ -71,10 +71,10 @@ static size_t capacity(const struct http_client *base)
     const struct h2_session *session = &client->session;
 
     if (client->is_closing || client->wants_close || session->is_finished ||
-        session->terminated_ms != 0 || !nghttp2_session_check_request_allowed(session->ng))
+        session->terminated_ms != 0 || session->goaway_received || session->is_drained ||
+        session->next_id < 0)
         return 0;
-    uint32_t limit =
-        nghttp2_session_get_remote_settings(session->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    uint32_t limit = session->peer.streams_max;
     return limit > base->open_count ? limit - base->open_count : 0;
 }
 
@@ -129,11 +129,11 @@ static void on_settings(struct h2_session *session)
         on_room(session);
 }
 
-/* Streams above its last id are refused by nghttp2 right after this; the others may finish. */
+/* Streams above its last id are refused right after this; the others may finish. */
 static void on_goaway(struct h2_session *session, uint32_t error_code)
 {
     tell_closing(client_of(session),
-                 error_code == NGHTTP2_NO_ERROR ? STATUS_CLOSED : STATUS_AGENT_PROTOCOL);
+                 error_code == H2_NO_ERROR ? STATUS_CLOSED : STATUS_AGENT_PROTOCOL);
 }
 
 static void on_turn(struct h2_session *session)
@@ -142,14 +142,12 @@ static void on_turn(struct h2_session *session)
 
     if (client->is_closing || session->terminated_ms != 0)
         return;
-    /* Not nghttp2_session_check_request_allowed(): it says no as well when nghttp2 ends the session
-     * because the peer broke the protocol, and that is no orderly close. */
-    bool ids_are_used_up = nghttp2_session_get_next_stream_id(session->ng) > INT32_MAX;
+    bool ids_are_used_up = session->next_id < 0;
 
     if (!client->wants_close && !ids_are_used_up)
         return;
-    h2_session_check(session, nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE, 0,
-                                                    NGHTTP2_NO_ERROR, NULL, 0));
+    session->is_drained = true;
+    h2_send_goaway(session, 0, H2_NO_ERROR);
     tell_closing(client, STATUS_CLOSED); /* last line: the client may be destroyed */
 }
 
@@ -201,24 +199,22 @@ static struct exchange *open_exchange(struct http_client *base, const struct hea
 {
     struct h2_client *client = h2_client_of(base);
     struct h2_session *session = &client->session;
-    struct h2_nv_list list;
 
     ENSURE(capacity(base) > 0);
-    struct h2_stream *stream = h2_stream_create(session, 0);
+    struct h2_stream *stream = h2_stream_create(session, session->next_id);
     struct exchange *exchange = &stream->base;
-    nghttp2_data_provider source = h2_stream_source(stream);
 
+    session->next_id = session->next_id > INT32_MAX - 2 ? -1 : session->next_id + 2;
     exchange_set_owner(exchange, events, owner);
     exchange->head_sent = true;
     exchange->out_ended = end;
     stream->was_owned = true;
     stream->has_owner = true;
     stream->has_source = !end;
+    stream->asked_head = slice_equal(head->method, SLICE("HEAD"));
+    stream->asked_connect = slice_equal(head->method, SLICE("CONNECT"));
     base->open_count++;
-    h2_nv_request(&list, &exchange->arena, head);
-    stream->id = nghttp2_submit_request(session->ng, NULL, list.items, list.count,
-                                        end ? NULL : &source, stream);
-    h2_session_check(session, stream->id); /* its owner hears of it when the session finishes */
+    h2_stream_keep_request(stream, head);
     h2_session_schedule(session);
     return exchange;
 }

@@ -1,8 +1,8 @@
 /* http/h2_headers.c — a header block becomes a head in the arena of its exchange. Names that the
  * house knows are not copied. Every field counts, cookie crumbs too: over the soft limits nothing
- * more is stored and the request is answered 431; over the hard ones the connection ends. What
- * nghttp2 1.52 lets through is refused here (SECURITY.md, HTTP/2). */
-#include "http/h2_session.h"
+ * more is stored and the request is answered 431; over the hard ones the connection ends. What is
+ * well-formed and still not for us gets an answer, 400 in most cases (SECURITY.md, HTTP/2). */
+#include "http/h2_message.h"
 
 enum {
     FIELD_OVERHEAD_BYTES = 32, /* RFC 9113 §6.5.2 */
@@ -14,58 +14,58 @@ enum {
     TRAILERS_FIRST = 4,
 };
 
-/* ---- begin ---- */
+/* ---- whose block is it ---- */
 
 /* The peer's streams of work: one counts until its owner has released it, reset or not. */
-static void refuse_stream(struct h2_session *session, int32_t id)
-{
-    h2_session_check(session, nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id,
-                                                        NGHTTP2_REFUSED_STREAM));
-    if (h2_flood_refused(&session->flood, session->limits, h2_now_ms(session)))
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS, "refused_streams");
-}
-
 static struct h2_stream *open_stream(struct h2_session *session, int32_t id)
 {
-    /* Interactive streams share the connection with bulk ones: all take turns, whatever priority
-     * they ask for. */
-    static const nghttp2_extpri fair = { .urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1 };
     uint32_t limit = session->link->is_trusted ? session->limits->streams : session->stream_limit;
 
+    session->peer_last_id = id;
+    if (session->is_drained)
+        return NULL; /* the last GOAWAY has told it: not processed */
     if (session->stream_count >= limit) {
-        refuse_stream(session, id);
+        h2_send_reset(session, id, H2_REFUSED_STREAM);
+        if (h2_flood_refused(&session->flood, session->limits, h2_now_ms(session)))
+            h2_session_terminate(session, H2_ENHANCE_YOUR_CALM, H2_RESETS, "refused_streams");
         return NULL;
     }
     struct h2_stream *stream = h2_stream_create(session, id);
-    nghttp2_session_set_stream_user_data(session->ng, id, stream);
-    nghttp2_session_change_extpri_stream_priority(session->ng, id, &fair, 1);
-    stream->collecting = &stream->base.request;
     if (session->flood.streams >= session->limits->streams_total)
         h2_session_drain(session);
     return stream;
 }
 
-int h2_headers_begin(struct h2_session *session, const nghttp2_frame *frame)
+/* NULL: it is read for the sake of HPACK's tables only, or the connection ends. */
+static struct h2_stream *stream_of_block(struct h2_session *session, int32_t id)
 {
-    int32_t id = frame->hd.stream_id;
+    struct h2_stream *stream = h2_stream_find(session, id);
+    bool is_server = session->role->is_server;
 
-    session->block_stream = NULL;
-    if (frame->hd.type != NGHTTP2_HEADERS)
-        return 0;
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-        session->block_stream = open_stream(session, id);
-        return 0;
-    }
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session->ng, id);
-    if (stream == NULL || stream->base.is_dead)
-        return 0;
-    session->block_stream = stream;
-    stream->collecting = NULL;
-    if (!session->role->is_server && !stream->head_received)
+    if (stream != NULL && stream->end_received && !stream->is_resetting)
+        h2_session_error(session, H2_STREAM_CLOSED);
+    else if (stream != NULL)
+        return stream->is_resetting || stream->base.is_dead ? NULL : stream;
+    else if ((id & 1) == 0 || (!is_server && session->next_id > 0 && id >= session->next_id))
+        h2_session_error(session, H2_PROTOCOL_ERROR);
+    else if (is_server && id > session->peer_last_id)
+        return open_stream(session, id);
+    return NULL;
+}
+
+static void block_begins(struct h2_stream *stream)
+{
+    stream->pseudo_seen = 0;
+    stream->regular_seen = false;
+    stream->is_malformed = false;
+    if (stream->session->role->is_server && !stream->head_received)
+        stream->collecting = &stream->base.request;
+    else if (!stream->head_received)
         stream->collecting = &stream->base.response; /* counters go on: 1xx heads are not free */
     else
+        stream->collecting = NULL;
+    if (stream->collecting == NULL)
         stream->field_bytes = stream->field_count = stream->crumb_count = 0;
-    return 0;
 }
 
 /* ---- fields ---- */
@@ -136,28 +136,6 @@ static enum status keep_target(struct h2_session *session, struct head *head, st
     return STATUS_OK;
 }
 
-static enum status keep_request_pseudo(struct h2_stream *stream, struct slice name,
-                                       struct slice value)
-{
-    struct head *head = stream->collecting;
-    struct arena *arena = &stream->base.arena;
-
-    if (slice_equal(name, SLICE(":method")))
-        return keep_method(head, arena, value);
-    if (slice_equal(name, SLICE(":scheme")))
-        return keep_scheme(head, value);
-    if (slice_equal(name, SLICE(":authority")))
-        return keep_authority(head, arena, value);
-    if (slice_equal(name, SLICE(":path")))
-        return keep_target(stream->session, head, arena, value);
-    if (slice_equal(name, SLICE(":protocol"))) {
-        head->protocol = slice_equal_nocase(value, SLICE("websocket")) ? SLICE("websocket")
-                                                                       : arena_copy(arena, value);
-        return STATUS_OK;
-    }
-    return STATUS_MALFORMED;
-}
-
 static enum status keep_status(struct head *head, struct slice value)
 {
     uint64_t number;
@@ -168,6 +146,30 @@ static enum status keep_status(struct head *head, struct slice value)
     return STATUS_OK;
 }
 
+static enum status keep_pseudo(struct h2_stream *stream, const struct hpack_field *field)
+{
+    struct head *head = stream->collecting;
+    struct arena *arena = &stream->base.arena;
+
+    switch (field->id) {
+    case HPACK_METHOD:
+        return keep_method(head, arena, field->value);
+    case HPACK_SCHEME:
+        return keep_scheme(head, field->value);
+    case HPACK_AUTHORITY:
+        return keep_authority(head, arena, field->value);
+    case HPACK_PATH:
+        return keep_target(stream->session, head, arena, field->value);
+    case HPACK_PROTOCOL:
+        head->protocol = slice_equal_nocase(field->value, SLICE("websocket"))
+                             ? SLICE("websocket")
+                             : arena_copy(arena, field->value);
+        return STATUS_OK;
+    default:
+        return keep_status(head, field->value);
+    }
+}
+
 /* Most heads fit at once, and with the values into the stream's own memory. */
 static void make_room(struct fields *fields, struct arena *arena, size_t capacity)
 {
@@ -175,7 +177,7 @@ static void make_room(struct fields *fields, struct arena *arena, size_t capacit
     fields->capacity = capacity;
 }
 
-static enum status keep_regular(struct h2_stream *stream, enum field_id id, struct slice name,
+static enum status keep_regular(struct h2_stream *stream, unsigned id, struct slice name,
                                 struct slice value)
 {
     struct head *head = stream->collecting;
@@ -202,7 +204,7 @@ static enum status keep_regular(struct h2_stream *stream, enum field_id id, stru
                                : RESPONSE_FIRST);
     struct slice kept = arena_copy(arena, value);
     if (id != FIELD_OTHER)
-        fields_add(fields, arena, id, kept);
+        fields_add(fields, arena, (enum field_id)id, kept);
     else
         fields_add_named(fields, arena, arena_copy(arena, name), kept);
     return STATUS_OK;
@@ -220,37 +222,53 @@ static bool is_over_soft(const struct h2_stream *stream, const struct http_limit
            stream->field_count > limits->fields_soft || stream->crumb_count > limits->cookie_crumbs;
 }
 
-int h2_headers_field(struct h2_session *session, struct slice name, struct slice value)
+/* The block that is being read; NULL: it is read for HPACK's tables only. */
+struct block {
+    struct h2_session *session;
+    struct h2_stream *stream;
+};
+
+static void keep_field(struct h2_stream *stream, const struct hpack_field *field)
 {
-    struct h2_stream *stream = session->block_stream;
+    bool is_pseudo = field->id >= FIELD_COUNT;
 
-    if (session->is_finished)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (stream == NULL || session->terminated_ms != 0)
-        return 0;
-    bool is_pseudo = name.len > 0 && name.ptr[0] == ':';
-    enum field_id id = is_pseudo ? FIELD_OTHER : field_id_of(name);
-
-    stream->field_bytes += name.len + value.len + FIELD_OVERHEAD_BYTES;
-    if (id == FIELD_COOKIE)
-        stream->crumb_count++;
-    else if (!is_pseudo)
-        stream->field_count++;
-    if (is_over_hard(stream, session->limits)) {
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_FLOOD, "header_fields");
-        return 0;
+    switch (h2_field_rule(stream, field)) {
+    case H2_FIELD_MALFORMED:
+        stream->is_malformed = true;
+        return;
+    case H2_FIELD_DROP:
+        return;
+    case H2_FIELD_KEEP:
+        break;
     }
     if (stream->refusal != STATUS_OK)
-        return 0;
-    if (is_over_soft(stream, session->limits))
+        return;
+    if (is_over_soft(stream, stream->session->limits))
         stream->refusal = STATUS_HEADERS_TOO_LARGE;
-    else if (!is_pseudo)
-        stream->refusal = keep_regular(stream, id, name, value);
-    else if (session->role->is_server)
-        stream->refusal = keep_request_pseudo(stream, name, value);
+    else if (is_pseudo)
+        stream->refusal = keep_pseudo(stream, field);
     else
-        stream->refusal = keep_status(stream->collecting, value);
-    return 0;
+        stream->refusal = keep_regular(stream, field->id, field->name, field->value);
+}
+
+static bool on_field(void *arg, const struct hpack_field *field)
+{
+    struct block *block = arg;
+    struct h2_stream *stream = block->stream;
+
+    if (stream == NULL || stream->is_malformed)
+        return true;
+    stream->field_bytes += field->name.len + field->value.len + FIELD_OVERHEAD_BYTES;
+    if (field->id == FIELD_COOKIE)
+        stream->crumb_count++;
+    else if (field->id < FIELD_COUNT)
+        stream->field_count++;
+    if (is_over_hard(stream, block->session->limits)) {
+        h2_session_terminate(block->session, H2_ENHANCE_YOUR_CALM, H2_FLOOD, "header_fields");
+        return false;
+    }
+    keep_field(stream, field);
+    return true;
 }
 
 /* ---- complete ---- */
@@ -314,27 +332,46 @@ static void trailers_complete(struct h2_session *session, struct h2_stream *stre
 {
     if (stream->refusal != STATUS_OK) {
         h2_session_glitch(session);
-        h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL);
+        h2_stream_reset(stream, H2_PROTOCOL_ERROR, RESET_PROTOCOL);
         return;
     }
-    stream->base.in_ended = true; /* nghttp2 has checked that END_STREAM is set */
+    stream->base.in_ended = true;
     if (stream->has_owner)
         stream->base.events->on_end(&stream->base, &stream->base.trailers);
 }
 
-void h2_headers_complete(struct h2_session *session, const nghttp2_frame *frame)
+static void complete(struct h2_session *session, struct h2_stream *stream, bool end_stream)
 {
-    struct h2_stream *stream = session->block_stream;
-
-    session->block_stream = NULL;
-    if (stream == NULL || stream->base.is_dead || session->terminated_ms != 0)
+    if (stream->is_malformed || !h2_message_complete(stream, end_stream)) {
+        h2_stream_error(stream, H2_PROTOCOL_ERROR);
         return;
+    }
+    stream->end_received = end_stream;
+    if (end_stream && stream->end_framed)
+        h2_stream_ready(stream);
     if (stream->collecting == NULL) {
         trailers_complete(session, stream);
         return;
     }
     if (stream->refusal == STATUS_OK)
         join_cookies(&stream->collecting->fields, &stream->base.arena, stream->crumb_count);
-    stream->base.in_ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    stream->base.in_ended = end_stream;
     session->role->on_head(session, stream); /* last line: its owner may do anything */
+}
+
+void h2_headers_received(struct h2_session *session, int32_t stream_id, uint8_t flags,
+                         struct slice text)
+{
+    struct block block = { session, stream_of_block(session, stream_id) };
+
+    if (session->is_ending)
+        return;
+    if (block.stream != NULL)
+        block_begins(block.stream);
+    if (hpack_decode(&session->decoder, text, on_field, &block) != STATUS_OK) {
+        h2_session_error(session, H2_COMPRESSION_ERROR);
+        return;
+    }
+    if (block.stream != NULL && !session->is_ending)
+        complete(session, block.stream, (flags & H2_FLAG_END_STREAM) != 0);
 }

@@ -1,6 +1,6 @@
 /* http/h2_session.c — the life of a session: settings, endings, and the watchdog that judges
- * silence. Order matters in two places: nghttp2 is never re-entered nor freed under itself
- * (is_in_nghttp2, leave()), and a finished session tells its owners before anything is freed. */
+ * silence. Order matters in two places: reading and framing are never entered again nor freed under
+ * themselves (is_busy, leave()), and a finished session tells its owners before anything is freed. */
 #include "http/h2_session.h"
 
 #include "base/mem.h"
@@ -8,71 +8,42 @@
 
 enum {
     CONNECTION_WINDOW_BYTES = 1 << 20,
-    ACKS_QUEUED_MAX = 100,
     CLIENT_STREAMS_AT_FIRST = 100, /* until the peer's SETTINGS arrive */
     FAREWELL_MS = 1000,            /* for the last GOAWAY to leave */
 };
 
-static const uint8_t drain_ping[8] = "drain";
+static const char drain_ping[H2_PING_BYTES] = "drain";
+static const char live_ping[H2_PING_BYTES] = "";
 
-static nghttp2_session_callbacks *make_callbacks(void)
-{
-    nghttp2_session_callbacks *callbacks;
-
-    ENSURE(nghttp2_session_callbacks_new(&callbacks) == 0);
-    h2_input_callbacks(callbacks);
-    h2_output_callbacks(callbacks);
-    return callbacks;
-}
-
-static nghttp2_option *make_options(const struct http_limits *limits)
-{
-    nghttp2_option *option;
-
-    ENSURE(nghttp2_option_new(&option) == 0);
-    nghttp2_option_set_no_auto_window_update(option, 1);
-    nghttp2_option_set_no_closed_streams(option, 1);
-    nghttp2_option_set_max_outbound_ack(option, ACKS_QUEUED_MAX);
-    /* Ours is stricter, runs on our clock, and says ENHANCE_YOUR_CALM. */
-    nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX);
-    /* 1.52 counts parser passes, not frames: a block that comes byte by byte would die at 8.
-     * h2_input.c bounds both. */
-    nghttp2_option_set_max_continuations(option, limits->header_block_bytes * 2 + 1024);
-    nghttp2_option_set_peer_max_concurrent_streams(option, CLIENT_STREAMS_AT_FIRST);
-    return option;
-}
-
-static void submit_settings(struct h2_session *session, bool enable_connect_protocol)
+static void send_first_settings(struct h2_session *session)
 {
     const struct http_limits *limits = session->limits;
-    nghttp2_settings_entry entries[6] = {
-        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)limits->window_bytes },
-        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->field_bytes_soft },
+    struct h2_setting settings[6] = {
+        { H2_SETTING_INITIAL_WINDOW_SIZE, (uint32_t)limits->window_bytes },
+        { H2_SETTING_MAX_HEADER_LIST_SIZE, (uint32_t)limits->field_bytes_soft },
     };
     size_t count = 2;
 
     if (session->role->is_server) {
-        entries[count++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-                                                     session->stream_limit };
-        entries[count++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 };
-        if (enable_connect_protocol)
-            entries[count++] =
-                (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 };
+        settings[count++] =
+            (struct h2_setting){ H2_SETTING_MAX_CONCURRENT_STREAMS, session->stream_limit };
+        settings[count++] = (struct h2_setting){ H2_SETTING_NO_RFC7540_PRIORITIES, 1 };
+        if (session->takes_protocol)
+            settings[count++] = (struct h2_setting){ H2_SETTING_ENABLE_CONNECT_PROTOCOL, 1 };
     } else {
-        entries[count++] = (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 };
+        settings[count++] = (struct h2_setting){ H2_SETTING_ENABLE_PUSH, 0 };
+        buf_append(&session->output, SLICE(H2_PREFACE));
     }
-    h2_session_check(session,
-                     nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, count));
-    h2_session_check(session, nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE,
-                                                                    0, CONNECTION_WINDOW_BYTES));
+    h2_send_settings(session, settings, count);
+    h2_send_window_update(session, 0, CONNECTION_WINDOW_BYTES - H2_WINDOW_INITIAL);
 }
 
 void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
 {
-    nghttp2_settings_entry entry = { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limit };
+    struct h2_setting setting = { H2_SETTING_MAX_CONCURRENT_STREAMS, limit };
 
     session->stream_limit = limit;
-    h2_session_check(session, nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, &entry, 1));
+    h2_send_settings(session, &setting, 1);
 }
 
 static void on_watchdog(struct timer *timer);
@@ -95,9 +66,6 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
                      const struct http_limits *limits, struct exchange_link *link,
                      bool enable_connect_protocol)
 {
-    nghttp2_session_callbacks *callbacks = make_callbacks();
-    nghttp2_option *option = make_options(limits);
-
     session->role = role;
     session->conn = conn;
     session->limits = limits;
@@ -106,23 +74,26 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
     session->stream_limit =
         limits->streams_untrusted < limits->streams ? limits->streams_untrusted : limits->streams;
     session->finish_reason = STATUS_CLOSED;
+    session->peer = (struct h2_peer_settings){ .streams_max = CLIENT_STREAMS_AT_FIRST,
+                                               .window_bytes = H2_WINDOW_INITIAL };
+    session->takes_protocol = role->is_server && enable_connect_protocol;
+    session->next_id = 1;
+    session->goaway_last_id = INT32_MAX;
+    session->send_window = H2_WINDOW_INITIAL;
+    session->receive_window = CONNECTION_WINDOW_BYTES;
+    session->stream_window = H2_WINDOW_INITIAL;
     list_init(&session->streams);
     list_init(&session->orphans);
+    list_init(&session->ready);
+    hpack_decoder_init(&session->decoder);
+    hpack_encoder_init(&session->encoder);
     h2_output_init(session);
     timer_init(&session->watchdog, session->loop, on_watchdog);
     timer_init(&session->stop_uploads, session->loop, on_stop_uploads);
-    if (role->is_server)
-        ENSURE(nghttp2_session_server_new3(&session->ng, callbacks, session, option, h2_memory()) ==
-               0);
-    else
-        ENSURE(nghttp2_session_client_new3(&session->ng, callbacks, session, option, h2_memory()) ==
-               0);
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
     session->last_heard_ms = h2_now_ms(session);
     session->idle_since_ms = session->last_heard_ms;
     h2_flood_init(&session->flood, limits, session->last_heard_ms);
-    submit_settings(session, enable_connect_protocol);
+    send_first_settings(session);
     timer_arm(&session->watchdog, watch_period_ms(session));
     h2_session_schedule(session);
 }
@@ -136,39 +107,23 @@ static void stop(struct h2_session *session)
     task_cancel(&session->flush);
     timer_cancel(&session->watchdog);
     timer_cancel(&session->stop_uploads);
-    buf_deinit(&session->backlog);
+    buf_deinit(&session->output);
     while (!list_is_empty(&session->streams))
         h2_stream_orphan(LIST_FIRST(&session->streams, struct h2_stream, link));
-}
-
-/* leave() goes on. The first reason counts. */
-static void finish_later(struct h2_session *session, enum status reason)
-{
-    if (!session->want_finish)
-        session->finish_reason = reason;
-    session->want_finish = true;
-}
-
-void h2_session_check(struct h2_session *session, int result)
-{
-    if (result >= 0 || !nghttp2_is_fatal(result))
-        return; /* others say that the stream has gone: nothing is missing */
-    finish_later(session, STATUS_SYSTEM);
-    h2_session_schedule(session); /* whoever calls need not be between enter() and leave() */
-}
-
-enum status h2_session_failure(ssize_t result)
-{
-    return result == NGHTTP2_ERR_NOMEM ? STATUS_SYSTEM : STATUS_MALFORMED;
+    mem_free(session->slots);
+    session->slots = NULL;
+    session->slot_count = 0;
 }
 
 void h2_session_finish(struct h2_session *session, enum status reason)
 {
     if (session->is_finished)
         return;
-    finish_later(session, reason);
-    if (session->is_in_nghttp2)
-        return;
+    if (!session->want_finish) /* the first reason counts */
+        session->finish_reason = reason;
+    session->want_finish = true;
+    if (session->is_busy)
+        return; /* leave() goes on */
     h2_session_enter(session);
     conn_want_read(session->conn, false);
     if (session->verdict_reason == NULL && session->finish_reason == STATUS_MALFORMED) {
@@ -203,22 +158,28 @@ void h2_session_enter(struct h2_session *session)
 /* Is there nothing left to say or hear, so that the conn should close now? */
 static bool is_over(const struct h2_session *session)
 {
-    return !session->is_finished && session->backlog.len == 0 &&
-           !nghttp2_session_want_read(session->ng) && !nghttp2_session_want_write(session->ng);
+    if (session->is_finished || session->output.len > 0)
+        return false;
+    if (session->is_ending)
+        return true;
+    return session->open_count == 0 && (session->is_drained || session->goaway_received);
+}
+
+/* Nothing of the wire is needed any more. */
+static void free_wire(struct h2_session *session)
+{
+    h2_reader_deinit(&session->reader);
+    hpack_decoder_deinit(&session->decoder);
+    hpack_encoder_deinit(&session->encoder);
 }
 
 void h2_session_leave(struct h2_session *session)
 {
-    if (session->entry_depth == 1 && !session->is_in_nghttp2) {
-        if (session->want_finish)
+    if (session->entry_depth == 1 && !session->is_busy) {
+        if (session->want_finish || is_over(session))
             h2_session_finish(session, session->finish_reason);
-        else if (is_over(session))
-            h2_session_finish(session,
-                              session->peer_violated ? STATUS_MALFORMED : session->finish_reason);
-        if (session->is_finished) {
-            nghttp2_session_del(session->ng);
-            session->ng = NULL;
-        }
+        if (session->is_finished)
+            free_wire(session);
     }
     session->entry_depth--;
     h2_session_free_if_done(session); /* last line: the session may be gone */
@@ -226,24 +187,46 @@ void h2_session_leave(struct h2_session *session)
 
 void h2_session_free_if_done(struct h2_session *session)
 {
-    if (session->is_disposed && session->entry_depth == 0 && !session->is_in_nghttp2 &&
+    if (session->is_disposed && session->entry_depth == 0 && !session->is_busy &&
         session->stream_count == 0)
         session->role->free(session);
 }
 
-void h2_session_terminate(struct h2_session *session, uint32_t error_code, enum h2_verdict verdict,
+/* The last GOAWAY; what it does not take within FAREWELL_MS is not waited for. */
+static void say_farewell(struct h2_session *session, enum h2_error code)
+{
+    session->terminated_ms = h2_now_ms(session);
+    h2_send_goaway(session, session->peer_last_id, code);
+    session->is_ending = true;
+    timer_arm(&session->watchdog, FAREWELL_MS);
+    h2_session_schedule(session);
+}
+
+void h2_session_error(struct h2_session *session, enum h2_error code)
+{
+    if (session->is_finished || session->terminated_ms != 0)
+        return;
+    session->finish_reason = STATUS_MALFORMED;
+    say_farewell(session, code);
+}
+
+void h2_session_terminate(struct h2_session *session, enum h2_error code, enum h2_verdict verdict,
                           const char *reason)
 {
     if (session->is_finished || session->terminated_ms != 0)
         return;
-    session->terminated_ms = h2_now_ms(session);
     session->verdict = verdict;
     session->verdict_reason = reason;
-    if (error_code != NGHTTP2_NO_ERROR)
+    if (code != H2_NO_ERROR)
         session->finish_reason = STATUS_LIMIT_REACHED;
-    h2_session_check(session, nghttp2_session_terminate_session(session->ng, error_code));
-    timer_arm(&session->watchdog, FAREWELL_MS);
-    h2_session_schedule(session);
+    say_farewell(session, code);
+}
+
+static void send_own_ping(struct h2_session *session, const char *opaque)
+{
+    h2_send_ping(session, opaque, false);
+    session->ping_sent_ms = h2_now_ms(session);
+    session->ping_offset = session->written_total + session->output.len;
 }
 
 /* ---- graceful end: GOAWAY 2^31-1, one PING round trip, then the id of the last stream that was
@@ -255,19 +238,10 @@ void h2_session_drain(struct h2_session *session)
         return;
     session->is_draining = true;
     session->draining_since_ms = h2_now_ms(session);
-    /* h2_session_notice_sent() goes on */
-    h2_session_check(session, nghttp2_submit_shutdown_notice(session->ng));
+    h2_send_goaway(session, INT32_MAX, H2_NO_ERROR);
+    send_own_ping(session, drain_ping); /* its answer says that the notice was read */
     timer_arm(&session->watchdog, session->limits->ping_timeout_ms);
     h2_session_schedule(session);
-}
-
-/* Only now, since nghttp2 lets a PING overtake: its answer shall say that the notice was read. */
-void h2_session_notice_sent(struct h2_session *session)
-{
-    if (!session->is_draining || session->is_drained || session->terminated_ms != 0)
-        return;
-    h2_session_check(session, nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, drain_ping));
-    session->ping_sent_ms = h2_now_ms(session);
 }
 
 static void drain_finally(struct h2_session *session)
@@ -275,14 +249,11 @@ static void drain_finally(struct h2_session *session)
     if (!session->is_draining || session->is_drained)
         return;
     session->is_drained = true;
-    h2_session_check(session,
-                     nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE,
-                                           nghttp2_session_get_last_proc_stream_id(session->ng),
-                                           NGHTTP2_NO_ERROR, NULL, 0));
+    h2_send_goaway(session, session->peer_last_id, H2_NO_ERROR);
     h2_session_schedule(session);
 }
 
-void h2_session_drain_step(struct h2_session *session, const uint8_t *ping_opaque)
+void h2_session_drain_step(struct h2_session *session, const char *ping_opaque)
 {
     if (memcmp(ping_opaque, drain_ping, sizeof(drain_ping)) == 0)
         drain_finally(session);
@@ -294,7 +265,7 @@ void h2_session_glitch(struct h2_session *session)
     uint32_t limit = session->limits->glitches;
 
     if (count >= limit)
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_GLITCHES, "glitches");
+        h2_session_terminate(session, H2_ENHANCE_YOUR_CALM, H2_GLITCHES, "glitches");
     else if (session->role->is_server && count >= limit - limit / 4)
         h2_session_drain(session);
 }
@@ -306,7 +277,7 @@ static void reset_stuck_streams(struct h2_session *session, uint64_t now)
 {
     struct list *link = session->streams.next;
 
-    if (session->backlog.len > 0)
+    if (session->is_blocked)
         return; /* the transport is stuck, not they */
     while (link != &session->streams && !session->is_finished) {
         struct h2_stream *stream = LIST_ITEM(link, struct h2_stream, link);
@@ -316,7 +287,7 @@ static void reset_stuck_streams(struct h2_session *session, uint64_t now)
             now - stream->stuck_since_ms < session->limits->write_stall_ms)
             continue;
         stream->stuck_since_ms = 0;
-        h2_stream_reset(stream, NGHTTP2_CANCEL, RESET_CANCEL);
+        h2_stream_reset(stream, H2_CANCEL, RESET_CANCEL);
         link = session->streams.next; /* its owner may have done anything */
     }
 }
@@ -327,6 +298,8 @@ static uint64_t check_liveness(struct h2_session *session, uint64_t now)
     const struct http_limits *limits = session->limits;
     uint64_t silent_ms = now - session->last_heard_ms;
 
+    if (session->ping_sent_ms != 0 && session->written_total < session->ping_offset)
+        session->ping_sent_ms = now; /* it waits behind what the transport does not take */
     if (session->ping_sent_ms != 0) {
         uint64_t waited_ms = now - session->ping_sent_ms;
         return waited_ms < limits->ping_timeout_ms ? limits->ping_timeout_ms - waited_ms : 0;
@@ -335,8 +308,7 @@ static uint64_t check_liveness(struct h2_session *session, uint64_t now)
         return limits->ping_ms;
     if (silent_ms < limits->ping_ms)
         return limits->ping_ms - silent_ms;
-    session->ping_sent_ms = now;
-    h2_session_check(session, nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, NULL));
+    send_own_ping(session, live_ping);
     h2_session_schedule(session);
     return limits->ping_timeout_ms;
 }
@@ -350,7 +322,7 @@ static void watch(struct h2_session *session)
         h2_session_finish(session, session->finish_reason);
         return;
     }
-    if (session->backlog.len > 0 && now - session->last_written_ms >= limits->write_stall_ms) {
+    if (session->is_blocked && now - session->last_written_ms >= limits->write_stall_ms) {
         session->verdict = H2_STALLED;
         session->verdict_reason = "write_stall";
         h2_session_finish(session, STATUS_SYSTEM);

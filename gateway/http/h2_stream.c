@@ -4,7 +4,58 @@
 
 #include "base/mem.h"
 
-enum { PREMATURE_RESET_MS = 1000, UPLOAD_GRACE_MS = 250 };
+enum { PREMATURE_RESET_MS = 1000, UPLOAD_GRACE_MS = 250, SLOTS_FIRST = 16 };
+
+/* ---- open streams by id: a table of chains, as long as there are streams ---- */
+
+static struct h2_stream **slot_of(const struct h2_session *session, int32_t id)
+{
+    return &session->slots[((uint32_t)id >> 1) & (session->slot_count - 1)];
+}
+
+static void add_to_slot(struct h2_session *session, struct h2_stream *stream)
+{
+    struct h2_stream **slot = slot_of(session, stream->id);
+
+    stream->next_of_slot = *slot;
+    *slot = stream;
+}
+
+static void grow_slots(struct h2_session *session)
+{
+    size_t count = session->slot_count > 0 ? session->slot_count * 2 : SLOTS_FIRST;
+
+    mem_free(session->slots);
+    session->slots = mem_zeroed(count * sizeof(struct h2_stream *));
+    session->slot_count = count;
+    LIST_EACH(&session->streams, link)
+    {
+        struct h2_stream *stream = LIST_ITEM(link, struct h2_stream, link);
+
+        if (!stream->is_closed)
+            add_to_slot(session, stream);
+    }
+}
+
+struct h2_stream *h2_stream_find(const struct h2_session *session, int32_t id)
+{
+    struct h2_stream *stream = session->slot_count > 0 ? *slot_of(session, id) : NULL;
+
+    while (stream != NULL && stream->id != id)
+        stream = stream->next_of_slot;
+    return stream;
+}
+
+static void remove_from_slot(struct h2_session *session, struct h2_stream *stream)
+{
+    struct h2_stream **at = slot_of(session, stream->id);
+
+    while (*at != stream)
+        at = &(*at)->next_of_slot;
+    *at = stream->next_of_slot;
+}
+
+/* ---- beginning and end of the memory ---- */
 
 struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id)
 {
@@ -19,11 +70,48 @@ struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id)
     arena_init(&stream->base.arena, stream->inline_memory, arena_bytes);
     stream->session = session;
     stream->id = id;
+    stream->send_window = (int32_t)session->peer.window_bytes;
+    stream->receive_window = (int32_t)session->stream_window;
+    stream->promised_bytes = CONTENT_LENGTH_UNKNOWN;
     stream->opened_ms = h2_now_ms(session);
+    list_init(&stream->ready);
+    if (session->open_count == session->slot_count)
+        grow_slots(session);
     list_append(&session->streams, &stream->link);
+    add_to_slot(session, stream);
+    session->open_count++;
     session->stream_count++;
     session->flood.streams++;
     return stream;
+}
+
+void h2_stream_ready(struct h2_stream *stream)
+{
+    if (!list_is_linked(&stream->ready))
+        list_append(&stream->session->ready, &stream->ready);
+}
+
+void h2_stream_keep_request(struct h2_stream *stream, const struct head *head)
+{
+    size_t size_bytes = head->fields.count * sizeof(struct field);
+
+    stream->base.request = *head;
+    stream->base.request.fields.items = mem_take(size_bytes);
+    if (size_bytes > 0)
+        memcpy(stream->base.request.fields.items, head->fields.items, size_bytes);
+    stream->head_waits = true;
+    h2_stream_ready(stream);
+}
+
+void h2_stream_forget_request(struct h2_stream *stream)
+{
+    struct fields *fields = &stream->base.request.fields;
+
+    if (!stream->head_waits)
+        return;
+    stream->head_waits = false;
+    mem_give(fields->items, fields->count * sizeof(struct field));
+    *fields = (struct fields){ 0 };
 }
 
 static void free_if_done(struct h2_stream *stream)
@@ -33,8 +121,7 @@ static void free_if_done(struct h2_stream *stream)
     if (!stream->is_closed || !stream->is_released)
         return;
     list_unlink(&stream->link);
-    if (session->block_stream == stream)
-        session->block_stream = NULL;
+    h2_stream_forget_request(stream);
     buf_deinit(&stream->base.out);
     arena_deinit(&stream->base.arena);
     mem_give(stream, sizeof(*stream) + session->role->arena_bytes);
@@ -50,7 +137,7 @@ static bool is_attached(const struct h2_stream *stream)
 
 /* ---- ends ---- */
 
-void h2_stream_lost(struct h2_stream *stream, enum exchange_reset reason)
+static void lose(struct h2_stream *stream, enum exchange_reset reason)
 {
     struct exchange *exchange = &stream->base;
 
@@ -70,25 +157,25 @@ static bool is_complete(const struct h2_stream *stream)
     return stream->base.in_ended && stream->base.out_ended && stream->base.out.len == 0;
 }
 
-static enum exchange_reset reason_of(const struct h2_stream *stream, uint32_t error_code)
+static enum exchange_reset reason_of(const struct h2_stream *stream, enum h2_error code)
 {
     bool is_server = stream->session->role->is_server;
 
     if (!is_server && stream->base.in_ended)
         return RESET_NO_ERROR; /* the response is whole; the rest of the request is not wanted */
-    switch (error_code) {
-    case NGHTTP2_CANCEL:
+    switch (code) {
+    case H2_CANCEL:
         return RESET_CANCEL;
-    case NGHTTP2_REFUSED_STREAM:
+    case H2_REFUSED_STREAM:
         return RESET_REFUSED;
-    case NGHTTP2_PROTOCOL_ERROR:
-    case NGHTTP2_FLOW_CONTROL_ERROR:
-    case NGHTTP2_FRAME_SIZE_ERROR:
-    case NGHTTP2_STREAM_CLOSED:
+    case H2_PROTOCOL_ERROR:
+    case H2_FLOW_CONTROL_ERROR:
+    case H2_FRAME_SIZE_ERROR:
+    case H2_STREAM_CLOSED:
         return RESET_PROTOCOL;
-    case NGHTTP2_ENHANCE_YOUR_CALM:
+    case H2_ENHANCE_YOUR_CALM:
         return RESET_CALM;
-    case NGHTTP2_NO_ERROR: /* from a client: it lost interest; from a server: the response is cut */
+    case H2_NO_ERROR: /* from a client: it lost interest; from a server: the response is cut */
         return is_server ? RESET_CANCEL : RESET_INTERNAL;
     default:
         return RESET_INTERNAL;
@@ -100,25 +187,29 @@ static void end(struct h2_stream *stream, enum exchange_reset reason)
 {
     stream->is_closed = true;
     stream->stuck_since_ms = 0;
+    list_unlink(&stream->ready);
     stream->session->role->on_stream_closed(stream->session, stream, reason);
     if (!stream->was_owned)
         stream->is_released = true;
     if (stream->has_owner && !is_complete(stream))
-        h2_stream_lost(stream, reason); /* it has released the stream then, or will */
+        lose(stream, reason); /* it has released the stream then, or will */
     else
         free_if_done(stream);
 }
 
-void h2_stream_closed(struct h2_stream *stream, uint32_t error_code)
+void h2_stream_closed(struct h2_stream *stream, enum h2_error code)
 {
     struct h2_session *session = stream->session;
+
+    remove_from_slot(session, stream);
+    session->open_count--;
     bool premature =
         stream->peer_reset && h2_now_ms(session) - stream->opened_ms < PREMATURE_RESET_MS;
 
     if (session->role->is_server &&
         h2_flood_stream_ended(&session->flood, session->limits, premature))
-        h2_session_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM, H2_RESETS, "reset_share");
-    end(stream, reason_of(stream, error_code));
+        h2_session_terminate(session, H2_ENHANCE_YOUR_CALM, H2_RESETS, "reset_share");
+    end(stream, reason_of(stream, code));
     if (!session->is_finished)
         session->role->on_room(session);
 }
@@ -127,7 +218,7 @@ void h2_stream_closed(struct h2_stream *stream, uint32_t error_code)
 static enum exchange_reset reason_of_loss(const struct h2_stream *stream)
 {
     const struct h2_session *session = stream->session;
-    bool unsent = !stream->head_framed || session->written_total <= stream->head_offset;
+    bool unsent = stream->head_waits || session->written_total <= stream->head_offset;
 
     return !session->role->is_server && unsent ? RESET_REFUSED : RESET_LOST;
 }
@@ -143,17 +234,43 @@ void h2_stream_orphan(struct h2_stream *stream)
     end(stream, reason_of_loss(stream));
 }
 
-void h2_stream_reset(struct h2_stream *stream, uint32_t error_code, enum exchange_reset reason)
+static void reset_with_flush(struct h2_stream *stream, enum h2_error code)
 {
-    struct h2_session *session = stream->session;
+    if (stream->is_resetting)
+        return; /* the first reason counts */
+    stream->is_resetting = true;
+    stream->reset_code = code;
+    h2_stream_ready(stream);
+    h2_session_schedule(stream->session);
+}
 
+void h2_stream_reset(struct h2_stream *stream, enum h2_error code, enum exchange_reset reason)
+{
     if (is_attached(stream)) {
         stream->we_reset = true;
-        h2_session_check(session, nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE,
-                                                            stream->id, error_code));
-        h2_session_schedule(session);
+        reset_with_flush(stream, code);
     }
-    h2_stream_lost(stream, reason); /* last line: its owner may do anything */
+    lose(stream, reason); /* last line: its owner may do anything */
+}
+
+/* Counted now: one read may hold hundreds of such requests. */
+void h2_stream_error(struct h2_stream *stream, enum h2_error code)
+{
+    bool is_counted = stream->is_glitch || stream->base.is_dead;
+
+    stream->is_glitch = true;
+    reset_with_flush(stream, code);
+    if (!is_counted)
+        h2_session_glitch(stream->session);
+}
+
+void h2_stream_ended(struct h2_stream *stream)
+{
+    stream->end_framed = true;
+    if (stream->end_received)
+        h2_stream_ready(stream);
+    else if (stream->session->role->is_server && stream->is_released)
+        h2_stream_answered(stream);
 }
 
 void h2_stream_answered(struct h2_stream *stream)
@@ -177,7 +294,7 @@ void h2_stream_stop_uploads(struct h2_session *session)
         if (stream->stop_due_ms == 0 || stream->is_closed || stream->base.is_dead)
             continue;
         if (stream->stop_due_ms <= now_ms)
-            h2_stream_reset(stream, NGHTTP2_NO_ERROR,
+            h2_stream_reset(stream, H2_NO_ERROR,
                             RESET_NO_ERROR); /* no owner: it is told to nobody */
         else if (stream->stop_due_ms < next_ms)
             next_ms = stream->stop_due_ms;
@@ -188,13 +305,13 @@ void h2_stream_stop_uploads(struct h2_session *session)
 
 /* ---- operations of the owner ---- */
 
-static uint32_t code_of(enum exchange_reset reason)
+static enum h2_error code_of(enum exchange_reset reason)
 {
-    static const uint32_t codes[] = {
-        [RESET_CANCEL] = NGHTTP2_CANCEL,           [RESET_REFUSED] = NGHTTP2_REFUSED_STREAM,
-        [RESET_PROTOCOL] = NGHTTP2_PROTOCOL_ERROR, [RESET_INTERNAL] = NGHTTP2_INTERNAL_ERROR,
-        [RESET_NO_ERROR] = NGHTTP2_NO_ERROR,       [RESET_CALM] = NGHTTP2_ENHANCE_YOUR_CALM,
-        [RESET_LOST] = NGHTTP2_INTERNAL_ERROR,
+    static const enum h2_error codes[] = {
+        [RESET_CANCEL] = H2_CANCEL,           [RESET_REFUSED] = H2_REFUSED_STREAM,
+        [RESET_PROTOCOL] = H2_PROTOCOL_ERROR, [RESET_INTERNAL] = H2_INTERNAL_ERROR,
+        [RESET_NO_ERROR] = H2_NO_ERROR,       [RESET_CALM] = H2_ENHANCE_YOUR_CALM,
+        [RESET_LOST] = H2_INTERNAL_ERROR,
     };
     return codes[reason];
 }
@@ -229,15 +346,12 @@ static void op_output_grew(struct exchange *exchange)
 
     if (exchange->out_ended)
         keep_trailers(exchange);
-    if (!is_attached(stream) || !stream->has_source)
+    if (!is_attached(stream) || !stream->has_source || stream->end_framed)
         return;
     if (stream->stuck_since_ms == 0 && exchange->out.len > 0)
         stream->stuck_since_ms = h2_now_ms(session);
-    if (stream->is_deferred) {
-        stream->is_deferred = false;
-        h2_session_check(session, nghttp2_session_resume_data(session->ng, stream->id));
-        h2_session_schedule(session);
-    }
+    h2_stream_ready(stream);
+    h2_session_schedule(session);
 }
 
 static void op_consumed(struct exchange *exchange, size_t size_bytes)
@@ -249,8 +363,8 @@ static void op_consumed(struct exchange *exchange, size_t size_bytes)
     stream->unconsumed_bytes -= size_bytes;
     if (size_bytes == 0 || !is_attached(stream) || exchange->in_ended)
         return;
-    h2_session_check(session, nghttp2_session_consume_stream(session->ng, stream->id, size_bytes));
-    if (!session->is_in_nghttp2)
+    h2_stream_reopen(stream, size_bytes);
+    if (!session->is_busy)
         h2_session_schedule(session);
 }
 
@@ -258,32 +372,28 @@ static void op_send_head(struct exchange *exchange, const struct head *head, boo
 {
     struct h2_stream *stream = CONTAINER_OF(exchange, struct h2_stream, base);
     struct h2_session *session = stream->session;
-    struct h2_nv_list list;
 
-    if (!is_attached(stream))
+    if (!is_attached(stream) || stream->is_resetting)
         return;
-    nghttp2_data_provider source = h2_stream_source(stream);
+    h2_send_response(session, stream, head, end);
     stream->has_source = !end;
+    if (end)
+        h2_stream_ended(stream);
+    else if (exchange->out.len > 0)
+        h2_stream_ready(stream);
     if (exchange->out.len > 0)
         stream->stuck_since_ms = h2_now_ms(session);
-    h2_nv_response(&list, &exchange->arena, head, exchange->can_tunnel);
-    h2_session_check(session, nghttp2_submit_response(session->ng, stream->id, list.items,
-                                                      list.count, end ? NULL : &source));
     h2_session_schedule(session);
 }
 
 static void op_send_interim(struct exchange *exchange, const struct head *head)
 {
     struct h2_stream *stream = CONTAINER_OF(exchange, struct h2_stream, base);
-    struct h2_session *session = stream->session;
-    struct h2_nv_list list;
 
-    if (!is_attached(stream))
+    if (!is_attached(stream) || stream->is_resetting)
         return;
-    h2_nv_response(&list, &exchange->arena, head, false);
-    h2_session_check(session, nghttp2_submit_headers(session->ng, NGHTTP2_FLAG_NONE, stream->id,
-                                                     NULL, list.items, list.count, NULL));
-    h2_session_schedule(session);
+    h2_send_interim(stream->session, stream, head);
+    h2_session_schedule(stream->session);
 }
 
 /* A server's owner may leave as soon as its response is complete: what is in `out` still goes. */
@@ -297,8 +407,7 @@ static void op_release(struct exchange *exchange)
     stream->is_released = true;
     if (is_attached(stream) && !exchange->is_dead) {
         if (!is_done)
-            h2_stream_reset(stream, is_server ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL,
-                            RESET_CANCEL);
+            h2_stream_reset(stream, is_server ? H2_INTERNAL_ERROR : H2_CANCEL, RESET_CANCEL);
         else if (stream->end_framed && !exchange->in_ended)
             h2_stream_answered(stream);
     }
