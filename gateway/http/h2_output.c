@@ -6,6 +6,7 @@
 
 enum {
     GATHER_BYTES = 64 * 1024,
+    WORTH_BYTES = 1024, /* less room than that is not worth a frame */
     WRITES_PER_TURN = 8,
 };
 
@@ -18,10 +19,17 @@ static size_t gather_limit(const struct h2_session *session)
 
 /* ---- one stream ---- */
 
+/* Is the output full? Heads and control frames may lie behind the limit. */
+static bool is_full(const struct h2_session *session)
+{
+    return session->output.len + H2_FRAME_HEAD_BYTES + WORTH_BYTES > gather_limit(session);
+}
+
 /* How much of `out` may go in one frame now; 0: nothing may, or nothing is there. */
 static size_t sendable(const struct h2_session *session, const struct h2_stream *stream)
 {
     size_t count = stream->base.out.len;
+    size_t room = gather_limit(session) - session->output.len - H2_FRAME_HEAD_BYTES;
     int32_t window =
         stream->send_window < session->send_window ? stream->send_window : session->send_window;
 
@@ -29,6 +37,8 @@ static size_t sendable(const struct h2_session *session, const struct h2_stream 
         return 0;
     if (count > (size_t)window)
         count = (size_t)window;
+    if (count > room) /* the caller knows that it is not full */
+        count = room;
     return count < H2_FRAME_DATA_BYTES ? count : H2_FRAME_DATA_BYTES;
 }
 
@@ -36,7 +46,9 @@ static void append_data(struct h2_session *session, struct h2_stream *stream, si
                         bool end)
 {
     size_t size_bytes = H2_FRAME_HEAD_BYTES + count;
-    char *at = buf_reserve(&session->output, size_bytes);
+    size_t rest_bytes = gather_limit(session) - session->output.len;
+    bool is_bulk = count > WORTH_BYTES; /* more will follow: no growing step by step */
+    char *at = buf_reserve(&session->output, is_bulk ? rest_bytes : size_bytes);
 
     h2_frame_head_write(at, (struct h2_frame_head){ .length = (uint32_t)count,
                                                     .type = H2_DATA,
@@ -101,6 +113,10 @@ static bool serve(struct h2_session *session, struct h2_stream *stream)
     }
     if (!stream->has_source || exchange->is_dead)
         return true;
+    if (is_full(session)) { /* of its own head */
+        h2_stream_ready(stream);
+        return true;
+    }
     size_t count = sendable(session, stream);
     bool has_nothing = exchange->out.len == 0 && !exchange->out_ended;
 
@@ -121,13 +137,11 @@ static bool serve(struct h2_session *session, struct h2_stream *stream)
 /* Until the output is full, or all streams have had their say. */
 static void gather(struct h2_session *session)
 {
-    size_t limit = gather_limit(session);
     const struct list *first_blocked =
         NULL; /* by the connection's window; met again: all were seen */
 
     session->is_busy = true;
-    while (!session->is_finished && !session->want_finish && !session->is_ending &&
-           session->output.len < limit && !list_is_empty(&session->ready)) {
+    while (!h2_session_is_over(session) && !is_full(session) && !list_is_empty(&session->ready)) {
         struct h2_stream *stream = LIST_FIRST(&session->ready, struct h2_stream, ready);
 
         if (&stream->ready == first_blocked)
