@@ -161,9 +161,9 @@ static char *decode_words(struct bit_reader *in, char *out)
 
 static bool is_padding(const struct bit_reader *in)
 {
-    uint64_t ones = ~UINT64_C(0) << (64 - in->count);
-
-    return in->count <= PADDING_BITS_MAX && (in->count == 0 || in->held == ones);
+    if (in->count == 0)
+        return true;
+    return in->count <= PADDING_BITS_MAX && in->held == ~UINT64_C(0) << (64 - in->count);
 }
 
 bool huffman_decode(struct slice coded, char *out, size_t *out_len)

@@ -131,6 +131,5 @@ faultsTest('short counts, EINTR and EAGAIN are not noticed', 'recv-short=300 rec
 faultsTest('reads that fail', 'recv=20');
 faultsTest('writes that fail', 'send=20');
 faultsTest('no descriptors: accept, socket, open, connect, lookups, options', 'recv=20 accept=200 socket=300 open=300 connect=300 lookup=300 option=300');
-faultsTest('no memory in nghttp2', 'nghttp2=10');
 faultsTest('no memory in OpenSSL', 'openssl=10');
-faultsTest('all of it', 'recv=5 send=5 recv-short=100 send-short=100 accept=50 socket=30 connect=30 option=50 nghttp2=1 openssl=1 wait=20', { rare: ['socket', 'connect', 'option'] });
+faultsTest('all of it', 'recv=5 send=5 recv-short=100 send-short=100 accept=50 socket=30 connect=30 option=50 openssl=1 wait=20', { rare: ['socket', 'connect', 'option'] });

@@ -24,8 +24,8 @@ static bool read_with_nghttp2(nghttp2_hd_inflater *inflater, struct slice block,
     for (;;) {
         nghttp2_nv nv;
         int flags = 0;
-        ssize_t count = nghttp2_hd_inflate_hd2(inflater, &nv, &flags, (const uint8_t *)block.ptr,
-                                               block.len, 1);
+        ssize_t count =
+            nghttp2_hd_inflate_hd2(inflater, &nv, &flags, (const uint8_t *)block.ptr, block.len, 1);
 
         if (count < 0)
             return false;

@@ -8,7 +8,7 @@
  *     recv, send           errors of a broken connection        on sockets alone
  *     recv-short, -again   one byte; EINTR and EAGAIN: a caller must not mind at all (so send-…)
  *     accept, connect, socket, open, option (setsockopt), lookup (getaddrinfo), wait (epoll_wait)
- *     nghttp2, openssl     malloc, calloc and realloc called from these libraries: NULL
+ *     openssl              malloc, calloc and realloc called from that library: NULL
  *
  * epoll_ctl is left alone: libh2o asserts that it works. */
 #include <dlfcn.h>
@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <link.h>
 #include <netdb.h>
-#include <nghttp2/nghttp2.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -46,7 +45,6 @@
     X(OPTION, "option")                                                                            \
     X(LOOKUP, "lookup")                                                                            \
     X(WAIT, "wait")                                                                                \
-    X(NGHTTP2, "nghttp2")                                                                          \
     X(OPENSSL, "openssl")
 
 #define AS_ENUM(name, text) FAULT_##name,
@@ -251,50 +249,6 @@ void *realloc(void *memory, size_t size)
     return allocation_fails(__builtin_return_address(0)) ? no_memory()
                                                          : __libc_realloc(memory, size);
 }
-
-/* nghttp2 allocates through what the gateway gives it when a session is made: that is wrapped. */
-static nghttp2_mem wrapped;
-
-static void *h2_malloc(size_t size, void *user)
-{
-    return strikes(FAULT_NGHTTP2) ? NULL : wrapped.malloc(size, user);
-}
-
-static void *h2_calloc(size_t count, size_t size, void *user)
-{
-    return strikes(FAULT_NGHTTP2) ? NULL : wrapped.calloc(count, size, user);
-}
-
-static void *h2_realloc(void *memory, size_t size, void *user)
-{
-    return strikes(FAULT_NGHTTP2) ? NULL : wrapped.realloc(memory, size, user);
-}
-
-/* One set of functions for the whole process, as the gateway has it. The making itself works: a
- * session that cannot be made is the gateway out of memory, and that ends it on purpose. */
-static nghttp2_mem *wrap(nghttp2_mem *memory)
-{
-    static _Thread_local nghttp2_mem mine;
-
-    wrapped = *memory;
-    mine = (nghttp2_mem){ memory->mem_user_data, h2_malloc, memory->free, h2_calloc, h2_realloc };
-    return &mine;
-}
-
-#define WRAP_NEW(name)                                                                             \
-    int name(nghttp2_session **out, const nghttp2_session_callbacks *callbacks, void *user,        \
-             const nghttp2_option *option, nghttp2_mem *memory)                                    \
-    {                                                                                              \
-        int result = 0;                                                                            \
-        NEXT(name);                                                                                \
-        do                                                                                         \
-            result = next(out, callbacks, user, option, wrap(memory));                             \
-        while (result == NGHTTP2_ERR_NOMEM);                                                       \
-        return result;                                                                             \
-    }
-
-WRAP_NEW(nghttp2_session_server_new3)
-WRAP_NEW(nghttp2_session_client_new3)
 
 /* ---- bytes ---- */
 
