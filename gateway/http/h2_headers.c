@@ -360,18 +360,18 @@ static void complete(struct h2_session *session, struct h2_stream *stream, bool 
 }
 
 void h2_headers_received(struct h2_session *session, int32_t stream_id, uint8_t flags,
-                         struct slice text)
+                         struct slice block)
 {
-    struct block block = { session, stream_of_block(session, stream_id) };
+    struct block context = { session, stream_of_block(session, stream_id) };
 
     if (session->is_ending)
         return;
-    if (block.stream != NULL)
-        block_begins(block.stream);
-    if (hpack_decode(&session->decoder, text, on_field, &block) != STATUS_OK) {
+    if (context.stream != NULL)
+        block_begins(context.stream);
+    if (hpack_decode(&session->decoder, block, on_field, &context) != STATUS_OK) {
         h2_session_error(session, H2_COMPRESSION_ERROR);
         return;
     }
-    if (block.stream != NULL && !session->is_ending)
-        complete(session, block.stream, (flags & H2_FLAG_END_STREAM) != 0);
+    if (context.stream != NULL && !session->is_ending)
+        complete(session, context.stream, (flags & H2_FLAG_END_STREAM) != 0);
 }

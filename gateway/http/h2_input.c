@@ -76,7 +76,7 @@ static struct slice take_preface(struct h2_session *session, struct slice bytes)
     size_t wanted = PREFACE_BYTES - reader->preface_bytes;
     struct slice piece = slice_first(bytes, wanted);
 
-    if (memcmp(piece.ptr, H2_PREFACE + reader->preface_bytes, piece.len) != 0) {
+    if (memcmp(piece.ptr, &H2_PREFACE[reader->preface_bytes], piece.len) != 0) {
         h2_session_finish(session, STATUS_MALFORMED); /* it speaks something else: no GOAWAY */
         return SLICE_EMPTY;
     }

@@ -63,7 +63,8 @@ static char *room_for(struct string_room *room, size_t size_bytes)
 
 static void room_deinit(struct string_room *room)
 {
-    mem_give(room->heap, room->heap_bytes);
+    if (room->heap != NULL)
+        mem_give(room->heap, room->heap_bytes);
 }
 
 /* §5.2 */
@@ -194,6 +195,7 @@ enum status hpack_decode(struct hpack_decoder *decoder, struct slice block,
         struct hpack_field field;
 
         rooms[0].heap = rooms[1].heap = NULL;
+        rooms[0].heap_bytes = rooms[1].heap_bytes = 0;
         is_right = (*in.next & 0xe0) != 0x20 && read_field(&in, rooms, &field);
         if (is_right)
             goes_on = on_field(arg, &field);
