@@ -154,7 +154,8 @@ static void make_room_for_entry(struct hpack_table *table)
 /* Afterwards `size_bytes` fit behind the newest entry. */
 static void make_room_for_text(struct hpack_table *table, uint32_t size_bytes)
 {
-    if (table->text_end - table->text_at + size_bytes <= table->text_capacity)
+    if (table->text != NULL &&
+        table->text_end - table->text_at + size_bytes <= table->text_capacity)
         return;
     uint32_t from = table->count > 0
                         ? hpack_table_entry(table, table->inserted - table->count + 1)->at

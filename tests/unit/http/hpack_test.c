@@ -172,6 +172,13 @@ static void every_byte_survives_huffman(void **state)
     }
 }
 
+static void an_entry_may_be_empty(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_read(f, BYTES("\x40\x00\x00\xbe"), ": \n: \n");
+}
+
 /* ---- writing ---- */
 
 static void write_field(struct fixture *f, struct slice name, struct slice value,
@@ -328,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(examples_of_the_rfc_are_read, setup, teardown),
         cmocka_unit_test(wrong_blocks_are_refused),
         cmocka_unit_test_setup_teardown(verdicts_are_kept_in_the_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_entry_may_be_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(every_byte_survives_huffman, setup, teardown),
         cmocka_unit_test_setup_teardown(both_readers_follow_the_writer, setup, teardown),
         cmocka_unit_test_setup_teardown(what_repeats_takes_one_byte, setup, teardown),
