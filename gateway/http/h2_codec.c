@@ -82,8 +82,23 @@ static void on_goaway(struct h2_session *session, uint32_t error_code)
     (void)error_code;
 }
 
+static void count_streams(struct h2_session *session)
+{
+    struct http_server_counters *counters =
+        http_server_counters_mutable(codec_of(session)->base.server);
+
+    if (session->refused_streams > 0)
+        counter_add(&counters->refused_streams, session->refused_streams);
+    if (session->is_retiring)
+        counter_add(&counters->conns_retired, 1);
+    session->refused_streams = 0;
+    session->is_retiring = false;
+}
+
 static void on_turn(struct h2_session *session)
 {
+    if (session->refused_streams > 0 || session->is_retiring)
+        count_streams(session);
     if (session->link->is_trusted && session->stream_limit < session->limits->streams)
         h2_session_announce_streams(session, session->limits->streams);
 }

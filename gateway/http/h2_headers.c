@@ -26,13 +26,16 @@ static struct h2_stream *open_stream(struct h2_session *session, int32_t id)
         return NULL; /* the last GOAWAY has told it: not processed */
     if (session->stream_count >= limit) {
         h2_send_reset(session, id, H2_REFUSED_STREAM);
+        session->refused_streams++;
         if (h2_flood_refused(&session->flood, session->limits, h2_now_ms(session)))
             h2_session_terminate(session, H2_ENHANCE_YOUR_CALM, H2_RESETS, "refused_streams");
         return NULL;
     }
     struct h2_stream *stream = h2_stream_create(session, id);
-    if (session->flood.streams >= session->limits->streams_total)
+    if (session->flood.streams >= session->limits->streams_total && !session->is_draining) {
+        session->is_retiring = true;
         h2_session_drain(session);
+    }
     return stream;
 }
 

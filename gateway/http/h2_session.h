@@ -147,9 +147,10 @@ struct h2_session {
     size_t stream_count;      /* streams of work: not yet freed */
     struct h2_flood flood;
     uint32_t stream_limit;
-    int32_t peer_last_id;   /* the highest stream that the peer opened */
-    int32_t next_id;        /* of a stream of ours; negative: used up */
-    int32_t goaway_last_id; /* of the peer's last GOAWAY */
+    uint32_t refused_streams; /* above the limit, since the codec counted them last */
+    int32_t peer_last_id;     /* the highest stream that the peer opened */
+    int32_t next_id;          /* of a stream of ours; negative: used up */
+    int32_t goaway_last_id;   /* of the peer's last GOAWAY */
     int32_t send_window;
     int32_t receive_window;
     uint32_t consumed_bytes;      /* of the connection's window, not yet announced */
@@ -175,6 +176,7 @@ struct h2_session {
     bool is_finished;
     bool is_disposed;
     bool is_draining; /* GOAWAY 2^31-1 is out, the last one follows its PING */
+    bool is_retiring; /* because of limits->streams_total, not counted yet */
     bool is_drained;  /* the last GOAWAY is out; streams go on */
     bool goaway_received;
     bool peer_has_settings;

@@ -30,6 +30,8 @@ struct http_server_counters {
     struct counter conns_open, conns_total, h1_requests, h2_requests, refused_requests;
     struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood,
         closed_stalled, closed_memory;
+    struct counter refused_streams;             /* HTTP/2, over limits.h2.streams */
+    struct counter conns_retired;               /* after limits.h2.streams_total */
     struct counter closed_protocol;             /* HTTP/2 that was none */
     struct counter refused_address;             /* conns over limits.connections_per_address */
     struct counter tls_handshakes, tls_resumed; /* that came to their end */

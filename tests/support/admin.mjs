@@ -14,6 +14,7 @@ export class Admin {
             const req = request({
                 ...(this.where.socketPath ? { socketPath: this.where.socketPath } : { host: '127.0.0.1', port: this.where.port }),
                 method, path,
+                agent: false, // a connection of its own: spawnSync() may outlast the listener's keep-alive
                 headers: {
                     ...(secret ? { authorization: `Bearer ${secret}` } : {}),
                     ...(text !== undefined ? { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) } : {}),

@@ -326,6 +326,7 @@ static void streams_are_few_until_a_token_was_verified(void **state)
     turns(f, 10);
     assert_int_equal(f->request_count, 1024);
     assert_int_equal(h2_peer_error(&f->peer, 3001), NGHTTP2_REFUSED_STREAM);
+    assert_int_equal(counter_read(&counters(f)->refused_streams), 2);
 }
 
 static uint32_t announced_streams(struct fixture *f)

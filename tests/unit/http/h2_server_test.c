@@ -485,6 +485,7 @@ static void a_connection_ends_gracefully_after_its_share_of_streams(void **state
     assert_int_equal(f->request_count, 5);
     assert_true(h2_peer_ended(&f->peer, 9));
     assert_int_equal(h2_peer_goaway_id(&f->peer), 9);
+    assert_int_equal(counter_read(&http_server_counters(f->server)->conns_retired), 1);
     assert_int_equal(h2_peer_error(&f->peer, 0), NGHTTP2_NO_ERROR);
 }
 
