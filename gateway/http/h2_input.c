@@ -66,6 +66,9 @@ static void begin_frame(struct h2_session *session, const char *head)
     h2_frame_begins(session, reader->frame);
     if (!h2_session_is_over(session) && reader->frame.type == H2_DATA)
         begin_data(session);
+    reader->is_ignored = reader->frame.type > H2_CONTINUATION;
+    if (reader->is_ignored)
+        reader->left_bytes = reader->frame.length;
 }
 
 /* ---- taking bytes; each returns what is left ---- */
@@ -141,6 +144,17 @@ static struct slice take_data(struct h2_session *session, struct slice bytes)
     return slice_skip(bytes, piece.len);
 }
 
+static struct slice take_ignored(struct h2_session *session, struct slice bytes)
+{
+    struct h2_reader *reader = &session->reader;
+    struct slice piece = slice_first(bytes, reader->left_bytes);
+
+    reader->left_bytes -= piece.len;
+    if (reader->left_bytes == 0)
+        reader->head_bytes = 0;
+    return slice_skip(bytes, piece.len);
+}
+
 static struct slice take_payload(struct h2_session *session, struct slice bytes)
 {
     struct h2_reader *reader = &session->reader;
@@ -169,7 +183,7 @@ static bool is_complete(const struct h2_reader *reader)
 {
     if (reader->head_bytes < H2_FRAME_HEAD_BYTES)
         return false;
-    if (reader->in_data)
+    if (reader->in_data || reader->is_ignored)
         return reader->left_bytes == 0;
     return reader->frame.length == reader->partial.len;
 }
@@ -185,6 +199,8 @@ static void take_all(struct h2_session *session, struct slice bytes)
             bytes = take_head(session, bytes);
         else if (reader->in_data)
             bytes = take_data(session, bytes);
+        else if (reader->is_ignored)
+            bytes = take_ignored(session, bytes);
         else
             bytes = take_payload(session, bytes);
     }

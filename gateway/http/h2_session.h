@@ -105,6 +105,7 @@ struct h2_reader {
     size_t left_bytes; /* DATA: of its payload */
     uint32_t padding;  /* DATA: at its end */
     bool in_data;
+    bool is_ignored;       /* of an unknown type: its payload is dropped as it comes (§5.5) */
     bool has_settings;     /* the first frame was right */
     bool wants_pad_length; /* DATA: its first byte says how much padding there is */
     bool has_data;         /* DATA: more than padding came */
