@@ -166,10 +166,12 @@ static void make_room_for_text(struct hpack_table *table, uint32_t size_bytes)
 
     while (capacity < 2 * (live_bytes + size_bytes) && capacity < 2 * HPACK_TABLE_BYTES)
         capacity *= 2;
-    if (capacity != table->text_capacity)
+    if (text == NULL || capacity != table->text_capacity)
         text = mem_take(capacity);
-    if (live_bytes > 0)
+    if (live_bytes > 0) {
+        ENSURE(table->text != NULL);
         memmove(text, table->text + (from - table->text_at), live_bytes);
+    }
     if (text != table->text)
         mem_give(table->text, table->text_capacity);
     table->text = text;
