@@ -320,11 +320,6 @@ enum status h2_request_check(const struct h2_stream *stream, bool allow_connect,
         return STATUS_MALFORMED;
     if (is_connect && head->protocol.len == 0)
         return allow_connect ? STATUS_OK : STATUS_METHOD_NOT_ALLOWED;
-    if (head->scheme.len == 0 || head->target.len == 0)
-        return STATUS_MALFORMED;
-    if (head->target.ptr[0] != '/' &&
-        !(slice_equal(head->target, SLICE("*")) && slice_equal(head->method, SLICE("OPTIONS"))))
-        return STATUS_MALFORMED;
     if (head->protocol.len > 0 &&
         !(is_connect && allow_websocket && slice_equal(head->protocol, SLICE("websocket"))))
         return STATUS_UNSUPPORTED;

@@ -3,7 +3,7 @@
  * unless other streams could suffer from what one did. */
 #include "http/h2_session.h"
 
-enum { SETTINGS_MAX = 32, CONNECTION_WINDOW_BYTES = 1 << 20 };
+enum { SETTINGS_MAX = 32 };
 
 static bool is_idle(const struct h2_session *session, int32_t id)
 {
@@ -69,7 +69,7 @@ void h2_frame_begins(struct h2_session *session, struct h2_frame_head frame)
 static void reopen_connection(struct h2_session *session, size_t size_bytes)
 {
     session->consumed_bytes += (uint32_t)size_bytes;
-    if (session->consumed_bytes < CONNECTION_WINDOW_BYTES / 2)
+    if (session->consumed_bytes < H2_CONNECTION_WINDOW_BYTES / 2)
         return;
     session->receive_window += (int32_t)session->consumed_bytes;
     h2_send_window_update(session, 0, session->consumed_bytes);

@@ -7,7 +7,6 @@
 #include "http/cut_log.h"
 
 enum {
-    CONNECTION_WINDOW_BYTES = 1 << 20,
     CLIENT_STREAMS_AT_FIRST = 100, /* until the peer's SETTINGS arrive */
     FAREWELL_MS = 1000,            /* for the last GOAWAY to leave */
 };
@@ -35,7 +34,7 @@ static void send_first_settings(struct h2_session *session)
         buf_append(&session->output, SLICE(H2_PREFACE));
     }
     h2_send_settings(session, settings, count);
-    h2_send_window_update(session, 0, CONNECTION_WINDOW_BYTES - H2_WINDOW_INITIAL);
+    h2_send_window_update(session, 0, H2_CONNECTION_WINDOW_BYTES - H2_WINDOW_INITIAL);
 }
 
 void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
@@ -80,7 +79,7 @@ void h2_session_init(struct h2_session *session, const struct h2_role *role, str
     session->next_id = 1;
     session->goaway_last_id = INT32_MAX;
     session->send_window = H2_WINDOW_INITIAL;
-    session->receive_window = CONNECTION_WINDOW_BYTES;
+    session->receive_window = H2_CONNECTION_WINDOW_BYTES;
     session->stream_window = H2_WINDOW_INITIAL;
     list_init(&session->streams);
     list_init(&session->orphans);

@@ -24,6 +24,8 @@
 
 struct h2_session;
 
+enum { H2_CONNECTION_WINDOW_BYTES = 1 << 20 }; /* ours, for all streams together */
+
 /* Why we end a connection; the server counts them. */
 enum h2_verdict {
     H2_NO_VERDICT,
