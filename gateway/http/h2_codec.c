@@ -78,7 +78,7 @@ static void on_stream_closed(struct h2_session *session, const struct h2_stream 
 
 static void on_goaway(struct h2_session *session, uint32_t error_code)
 {
-    (void)session; /* a client opens no more; its streams end as usual */
+    (void)session; /* its streams end as usual */
     (void)error_code;
 }
 

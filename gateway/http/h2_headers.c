@@ -46,7 +46,7 @@ static struct h2_stream *stream_of_block(struct h2_session *session, int32_t id)
     bool is_server = session->role->is_server;
 
     if (stream != NULL && stream->end_received && !stream->is_resetting)
-        h2_session_error(session, H2_STREAM_CLOSED);
+        h2_stream_error(stream, H2_STREAM_CLOSED); /* §5.1, half-closed (remote) */
     else if (stream != NULL)
         return stream->is_resetting || stream->base.is_dead ? NULL : stream;
     else if ((id & 1) == 0 || (!is_server && session->next_id > 0 && id >= session->next_id))

@@ -105,11 +105,9 @@ void h2_data_begins(struct h2_session *session, struct h2_frame_head frame)
     session->receive_window -= length;
     if (stream == NULL || stream->is_resetting)
         return; /* it may not know yet that we closed it */
-    if (stream->end_received) {
-        h2_session_error(session, H2_STREAM_CLOSED);
-        return;
-    }
-    if (!stream->head_received)
+    if (stream->end_received)
+        h2_stream_error(stream, H2_STREAM_CLOSED); /* §5.1, half-closed (remote) */
+    else if (!stream->head_received)
         h2_stream_error(stream, H2_PROTOCOL_ERROR); /* a response begins with its head */
     else if (length > stream->receive_window)
         h2_stream_error(stream, H2_FLOW_CONTROL_ERROR);
@@ -407,8 +405,10 @@ static enum h2_error goaway_received(struct h2_session *session, struct h2_frame
     session->goaway_received = true;
     session->goaway_last_id = last_id;
     session->role->on_goaway(session, h2_read_u32(payload.ptr + 4));
-    if (session->role->is_server)
+    if (session->role->is_server) { /* it may still open streams that waited in its own queue */
+        h2_session_peer_leaves(session);
         return H2_NO_ERROR;
+    }
     while (!session->is_finished && (stream = find_above(session, last_id)) != NULL)
         h2_stream_closed(stream, H2_REFUSED_STREAM); /* not processed (§6.8) */
     return H2_NO_ERROR;

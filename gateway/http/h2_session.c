@@ -9,6 +9,7 @@
 enum {
     CLIENT_STREAMS_AT_FIRST = 100, /* until the peer's SETTINGS arrive */
     FAREWELL_MS = 1000,            /* for the last GOAWAY to leave */
+    LEAVING_IDLE_MS = 1000, /* a client that said GOAWAY and has nothing open closes within it */
 };
 
 static const char drain_ping[H2_PING_BYTES] = "drain";
@@ -48,6 +49,14 @@ void h2_session_announce_streams(struct h2_session *session, uint32_t limit)
 static void on_watchdog(struct timer *timer);
 static void on_stop_uploads(struct timer *timer);
 
+/* A client that has said GOAWAY closes by itself, or has more streams in a queue of its own. */
+static uint64_t idle_limit_ms(const struct h2_session *session)
+{
+    uint64_t limit_ms = session->limits->idle_ms;
+
+    return session->goaway_received && LEAVING_IDLE_MS < limit_ms ? LEAVING_IDLE_MS : limit_ms;
+}
+
 /* The watchdog looks at least this often. */
 static uint64_t watch_period_ms(const struct h2_session *session)
 {
@@ -56,8 +65,8 @@ static uint64_t watch_period_ms(const struct h2_session *session)
 
     if (limits->write_stall_ms < period_ms)
         period_ms = limits->write_stall_ms;
-    if (session->role->is_server && limits->idle_ms < period_ms)
-        period_ms = limits->idle_ms;
+    if (session->role->is_server && idle_limit_ms(session) < period_ms)
+        period_ms = idle_limit_ms(session);
     return period_ms;
 }
 
@@ -161,7 +170,8 @@ static bool is_over(const struct h2_session *session)
         return false;
     if (session->is_ending)
         return true;
-    return session->open_count == 0 && (session->is_drained || session->goaway_received);
+    return session->open_count == 0 &&
+           (session->is_drained || (session->goaway_received && !session->role->is_server));
 }
 
 /* Nothing of the wire is needed any more. */
@@ -250,6 +260,11 @@ static void drain_finally(struct h2_session *session)
     session->is_drained = true;
     h2_send_goaway(session, session->peer_last_id, H2_NO_ERROR);
     h2_session_schedule(session);
+}
+
+void h2_session_peer_leaves(struct h2_session *session)
+{
+    timer_arm(&session->watchdog, LEAVING_IDLE_MS);
 }
 
 void h2_session_drain_step(struct h2_session *session, const char *ping_opaque)
@@ -342,12 +357,16 @@ static void watch(struct h2_session *session)
         return;
     }
     if (session->role->is_server && session->stream_count == 0) {
-        uint64_t idle_ms = now - session->idle_since_ms;
-        if (idle_ms >= limits->idle_ms) {
+        uint64_t idle_ms = now - session->idle_since_ms, limit_ms = idle_limit_ms(session);
+        if (idle_ms < limit_ms) {
+            if (limit_ms - idle_ms < next_ms)
+                next_ms = limit_ms - idle_ms;
+        } else if (session->goaway_received) {
+            h2_session_terminate(session, H2_NO_ERROR, H2_NO_VERDICT, NULL);
+            return;
+        } else {
             session->verdict = H2_IDLE;
             h2_session_drain(session);
-        } else if (limits->idle_ms - idle_ms < next_ms) {
-            next_ms = limits->idle_ms - idle_ms;
         }
     }
     if (watch_period_ms(session) < next_ms)

@@ -198,6 +198,8 @@ void h2_session_error(struct h2_session *session, enum h2_error code);
 void h2_session_terminate(struct h2_session *session, enum h2_error code, enum h2_verdict verdict,
                           const char *reason);
 void h2_session_drain(struct h2_session *session); /* server: graceful, in two steps */
+/* A client has said GOAWAY: when nothing is open and nothing comes, its connection is closed soon. */
+void h2_session_peer_leaves(struct h2_session *session);
 void h2_session_drain_step(struct h2_session *session, const char *ping_opaque);
 void h2_session_dispose(struct h2_session *session); /* last call; the conn is gone after it */
 void h2_session_glitch(struct h2_session *session);

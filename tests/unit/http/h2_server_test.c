@@ -461,6 +461,45 @@ static void draining_takes_two_steps_and_finishes_what_is_open(void **state)
     assert_true(f->is_closed);
 }
 
+/* Its neighbours and what it has asked before do not suffer, whether or not its answer has left. */
+static void frames_behind_the_end_of_a_stream_cost_that_stream_alone(void **state)
+{
+    struct fixture *f = started(state);
+
+    h2_peer_headers(&f->peer, 1, END, GET("/"));
+    h2_peer_headers(&f->peer, 3, END, GET("/"));
+    h2_peer_headers(&f->peer, 5, END, GET("/"));
+    turns(f, 3);
+    h2_peer_data(&f->peer, 1, END, SLICE("late"));
+    h2_peer_headers(&f->peer, 3, END, "x-late: 1\n");
+    turns(f, 3);
+    assert_int_equal(h2_peer_error(&f->peer, 1), NGHTTP2_STREAM_CLOSED);
+    assert_int_equal(h2_peer_error(&f->peer, 3), NGHTTP2_STREAM_CLOSED);
+    assert_true(f->requests[0].reset && f->requests[1].reset);
+    recorder_answer(&f->requests[2], "a");
+    turns(f, 3);
+    assert_true(h2_peer_ended(&f->peer, 5));
+    assert_int_equal(h2_peer_count(&f->peer, NGHTTP2_GOAWAY, 0), 0);
+}
+
+static void a_client_that_leaves_is_served_what_it_still_asks_and_then_closed(void **state)
+{
+    static const char payload[8] = "";
+    struct fixture *f = started(state);
+
+    f->answers = true;
+    h2_peer_frame(&f->peer, NGHTTP2_GOAWAY, 0, 0, slice_of(payload, sizeof(payload)));
+    turns(f, 4);
+    assert_false(f->is_closed);
+    h2_peer_headers(&f->peer, 1, END, GET("/"));
+    turns(f, 4);
+    assert_true(h2_peer_ended(&f->peer, 1));
+    exchange_release(&f->requests[0].exchange);
+    WAIT_FOR(f, f->is_closed);
+    assert_int_equal(h2_peer_error(&f->peer, 0), NGHTTP2_NO_ERROR);
+    assert_int_equal(counter_read(&http_server_counters(f->server)->closed_idle), 0);
+}
+
 static void an_idle_connection_is_told_to_go(void **state)
 {
     struct fixture *f = *state;
@@ -628,6 +667,8 @@ int main(void)
         T(byte_by_byte_is_the_same_as_all_at_once),
         T(a_block_of_many_small_continuations_is_read),
         T(draining_takes_two_steps_and_finishes_what_is_open),
+        T(frames_behind_the_end_of_a_stream_cost_that_stream_alone),
+        T(a_client_that_leaves_is_served_what_it_still_asks_and_then_closed),
         T(an_idle_connection_is_told_to_go),
         T(a_connection_ends_gracefully_after_its_share_of_streams),
         T(a_silent_peer_is_pinged_and_then_given_up),
