@@ -455,11 +455,12 @@ static uint64_t at_most(uint64_t ms, uint64_t limit_ms)
 static void set_limits(struct worker *w)
 {
     w->limits = w->config->limits;
-    if (w->pressure < PRESSURE_HIGH)
-        return;
-    w->limits.keepalive_ms = at_most(w->limits.keepalive_ms, PRESSED_MS);
-    w->limits.idle_ms = at_most(w->limits.idle_ms, PRESSED_MS);
-    w->limits.write_stall_ms = at_most(w->limits.write_stall_ms, PRESSED_MS);
+    if (w->pressure >= PRESSURE_HIGH) {
+        w->limits.keepalive_ms = at_most(w->limits.keepalive_ms, PRESSED_MS);
+        w->limits.idle_ms = at_most(w->limits.idle_ms, PRESSED_MS);
+        w->limits.write_stall_ms = at_most(w->limits.write_stall_ms, PRESSED_MS);
+    }
+    http_server_limits_changed(w->server);
 }
 
 static void set_pressure(void *arg)

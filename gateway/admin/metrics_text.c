@@ -47,6 +47,9 @@ static const struct row rows[] = {
     { "http_refused_streams_total", "", "counter",
       "HTTP/2 streams above limits.h2.streams, or above the 100 of a connection without a token.",
       HTTP_AT(refused_streams) },
+    { "http_stalled_streams_total", "", "counter",
+      "HTTP/2 streams that were reset because their window stayed shut for limits.write_stall.",
+      HTTP_AT(stalled_streams) },
     { "connections_retired_total", "", "counter",
       "HTTP/2 connections that were asked to end after limits.h2.streams_total streams.",
       HTTP_AT(conns_retired) },
@@ -80,6 +83,8 @@ static const struct row rows[] = {
       HTTP_AT(open_malformed) },
     { "handshake_failures_total", "reason=\"timeout\"", "counter", handshake_help,
       HTTP_AT(open_timed_out) },
+    { "handshake_failures_total", "reason=\"stranger\"", "counter", handshake_help,
+      ACCEPTS_AT(strangers) },
     { "handshake_failures_total", "reason=\"lost\"", "counter", handshake_help,
       HTTP_AT(open_lost) },
 

@@ -9,7 +9,8 @@ struct server_codec_ops {
     /* Input is ready or ended; the codec reads from its conn itself. `early` bytes come first (sniffed). */
     void (*start)(struct server_codec *codec, struct slice early);
     void (*drain)(struct server_codec *codec);
-    bool (*is_idle)(const struct server_codec *codec); /* no exchange open, none on its way */
+    bool (*is_idle)(const struct server_codec *codec);  /* no exchange open, none on its way */
+    void (*limits_changed)(struct server_codec *codec); /* waits that began before end in time */
     void (*destroy)(
         struct server_codec *codec); /* at once; on_reset(RESET_LOST) to open exchanges */
 };

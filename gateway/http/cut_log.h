@@ -7,3 +7,6 @@
 
 /* `side`: "client" or "agent"; `reason`: a word that stands in docs/security.md. */
 void cut_log(const char *side, const char *reason, const struct address *peer, uint64_t now_ms);
+/* The same for streams that are refused or reset while their connection lives; lines of their own. */
+void cut_log_stream(const char *side, const char *reason, const struct address *peer,
+                    uint64_t now_ms);

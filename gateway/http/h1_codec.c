@@ -473,6 +473,23 @@ static void codec_drain(struct server_codec *codec)
     h1_codec_schedule(c);
 }
 
+static void arm_no_later(struct timer *timer, uint64_t after_ms)
+{
+    uint64_t now_ms = loop_clock(timer->loop)->now_ms;
+
+    if (timer_is_armed(timer) && timer->due_ms > now_ms + after_ms)
+        timer_arm(timer, after_ms);
+}
+
+static void codec_limits_changed(struct server_codec *codec)
+{
+    struct h1_codec *c = CONTAINER_OF(codec, struct h1_codec, base);
+
+    arm_no_later(&c->stall, h1_codec_limits(c)->write_stall_ms);
+    if (codec_is_idle(codec))
+        arm_no_later(&c->deadline, h1_codec_limits(c)->keepalive_ms);
+}
+
 static void codec_destroy(struct server_codec *codec)
 {
     struct h1_codec *c = CONTAINER_OF(codec, struct h1_codec, base);
@@ -487,6 +504,7 @@ static const struct server_codec_ops codec_ops = {
     .start = codec_start,
     .drain = codec_drain,
     .is_idle = codec_is_idle,
+    .limits_changed = codec_limits_changed,
     .destroy = codec_destroy,
 };
 

@@ -136,6 +136,11 @@ static void on_goaway(struct h2_session *session, uint32_t error_code)
                  error_code == H2_NO_ERROR ? STATUS_CLOSED : STATUS_AGENT_PROTOCOL);
 }
 
+static void on_stream_stalled(struct h2_session *session)
+{
+    (void)session; /* its owner hears of the reset */
+}
+
 static void on_turn(struct h2_session *session)
 {
     struct h2_client *client = client_of(session);
@@ -187,6 +192,7 @@ static const struct h2_role client_role = {
     .on_room = on_room,
     .on_settings = on_settings,
     .on_goaway = on_goaway,
+    .on_stream_stalled = on_stream_stalled,
     .on_turn = on_turn,
     .on_finished = on_finished,
     .free = free_client,

@@ -2,6 +2,7 @@
  * hands the rest to the server's handler. */
 #include "base/mem.h"
 #include "http/codec.h"
+#include "http/cut_log.h"
 #include "http/h2_session.h"
 
 enum { SERVER_STREAM_ARENA_BYTES = 1408 }; /* an ordinary request with a token fits */
@@ -9,6 +10,7 @@ enum { SERVER_STREAM_ARENA_BYTES = 1408 }; /* an ordinary request with a token f
 struct h2_codec {
     struct server_codec base;
     struct h2_session session;
+    bool refusal_told; /* one line for a connection that opens too many streams */
 };
 
 static struct h2_codec *codec_of(struct h2_session *session)
@@ -82,17 +84,33 @@ static void on_goaway(struct h2_session *session, uint32_t error_code)
     (void)error_code;
 }
 
+static void count_refused(struct h2_codec *codec)
+{
+    struct h2_session *session = &codec->session;
+
+    counter_add(&http_server_counters_mutable(codec->base.server)->refused_streams,
+                session->refused_streams);
+    if (!codec->refusal_told)
+        cut_log_stream("client", "streams", &session->link->peer, h2_now_ms(session));
+    codec->refusal_told = true;
+}
+
 static void count_streams(struct h2_session *session)
 {
     struct http_server_counters *counters =
         http_server_counters_mutable(codec_of(session)->base.server);
 
     if (session->refused_streams > 0)
-        counter_add(&counters->refused_streams, session->refused_streams);
+        count_refused(codec_of(session));
     if (session->is_retiring)
         counter_add(&counters->conns_retired, 1);
     session->refused_streams = 0;
     session->is_retiring = false;
+}
+
+static void on_stream_stalled(struct h2_session *session)
+{
+    counter_add(&http_server_counters_mutable(codec_of(session)->base.server)->stalled_streams, 1);
 }
 
 static void on_turn(struct h2_session *session)
@@ -154,6 +172,7 @@ static const struct h2_role server_role = {
     .on_room = on_nothing,
     .on_settings = on_nothing,
     .on_goaway = on_goaway,
+    .on_stream_stalled = on_stream_stalled,
     .on_turn = on_turn,
     .on_finished = on_finished,
     .free = free_codec,
@@ -208,6 +227,11 @@ static bool is_idle(const struct server_codec *base)
     return ((const struct h2_codec *)(const void *)base)->session.stream_count == 0;
 }
 
+static void limits_changed(struct server_codec *base)
+{
+    h2_session_limits_changed(&CONTAINER_OF(base, struct h2_codec, base)->session);
+}
+
 static void destroy(struct server_codec *base)
 {
     struct h2_codec *codec = CONTAINER_OF(base, struct h2_codec, base);
@@ -227,6 +251,7 @@ static const struct server_codec_ops codec_ops = {
     .start = start,
     .drain = drain,
     .is_idle = is_idle,
+    .limits_changed = limits_changed,
     .destroy = destroy,
 };
 

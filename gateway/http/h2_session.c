@@ -301,6 +301,9 @@ static void reset_stuck_streams(struct h2_session *session, uint64_t now)
             now - stream->stuck_since_ms < session->limits->write_stall_ms)
             continue;
         stream->stuck_since_ms = 0;
+        session->role->on_stream_stalled(session);
+        cut_log_stream(session->role->is_server ? "client" : "agent", "write_stall",
+                       &session->link->peer, now);
         h2_stream_reset(stream, H2_CANCEL, RESET_CANCEL);
         link = session->streams.next; /* its owner may have done anything */
     }
@@ -390,4 +393,10 @@ static void on_watchdog(struct timer *timer)
     h2_session_enter(session);
     watch(session);
     h2_session_leave(session);
+}
+
+void h2_session_limits_changed(struct h2_session *session)
+{
+    if (!session->is_finished && session->terminated_ms == 0)
+        timer_arm(&session->watchdog, 1);
 }

@@ -93,6 +93,7 @@ struct h2_role {
     void (*on_room)(struct h2_session *session); /* after that: one more may be opened */
     void (*on_settings)(struct h2_session *session);
     void (*on_goaway)(struct h2_session *session, uint32_t error_code);
+    void (*on_stream_stalled)(struct h2_session *session); /* it is reset next */
     void (*on_turn)(struct h2_session *session); /* before the output of a turn is framed */
     /* Every owner was told; the codec's last word. Reason: CLOSED, SYSTEM (transport), MALFORMED,
      * LIMIT_REACHED. */
@@ -203,6 +204,8 @@ void h2_session_peer_leaves(struct h2_session *session);
 void h2_session_drain_step(struct h2_session *session, const char *ping_opaque);
 void h2_session_dispose(struct h2_session *session); /* last call; the conn is gone after it */
 void h2_session_glitch(struct h2_session *session);
+/* The borrowed limits have changed: looks soon whether somebody waits for too long now. */
+void h2_session_limits_changed(struct h2_session *session);
 void h2_session_announce_streams(struct h2_session *session, uint32_t limit);
 /* Around whatever enters from the loop; leave() may free the session. */
 void h2_session_enter(struct h2_session *session);

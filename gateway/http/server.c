@@ -162,18 +162,34 @@ static void refuse_address(struct http_server *server, const struct address *pee
     }
 }
 
-static void count_open(struct http_server_counters *counters, const struct conn_tls_info *tls,
-                       enum status status)
+/* Who leaves by itself is counted, and is no line: health checks of balancers do. */
+static void count_failed_open(struct http_server *server, const struct conn *conn,
+                              enum status status)
 {
-    if (status != STATUS_OK)
-        counter_add(status == STATUS_MALFORMED         ? &counters->open_malformed
-                    : status == STATUS_AGENT_TIMED_OUT ? &counters->open_timed_out
-                                                       : &counters->open_lost,
-                    1);
-    else if (tls->version != NULL)
-        counter_add(&counters->tls_handshakes, 1);
-    if (status == STATUS_OK && tls->resumed)
-        counter_add(&counters->tls_resumed, 1);
+    struct http_server_counters *counters = &server->counters;
+    uint64_t now_ms = loop_clock(server->loop)->now_ms;
+
+    if (status == STATUS_MALFORMED) {
+        counter_add(&counters->open_malformed, 1);
+        cut_log("client", "handshake_malformed", &conn->peer, now_ms);
+    } else if (status == STATUS_AGENT_TIMED_OUT) {
+        counter_add(&counters->open_timed_out, 1);
+        cut_log("client", "handshake_timeout", &conn->peer, now_ms);
+    } else {
+        counter_add(&counters->open_lost, 1);
+    }
+}
+
+static void count_open(struct http_server *server, const struct conn *conn, enum status status)
+{
+    if (status != STATUS_OK) {
+        count_failed_open(server, conn, status);
+        return;
+    }
+    if (conn->tls.version != NULL)
+        counter_add(&server->counters.tls_handshakes, 1);
+    if (conn->tls.resumed)
+        counter_add(&server->counters.tls_resumed, 1);
 }
 
 /* Has the client's address room for one more conn? */
@@ -195,7 +211,7 @@ static void on_open(void *owner, enum status status)
     struct newcomer *newcomer = owner;
     const struct conn_tls_info *tls = &newcomer->conn->tls;
 
-    count_open(&newcomer->server->counters, tls, status);
+    count_open(newcomer->server, newcomer->conn, status);
     if (status != STATUS_OK || !admit(newcomer)) {
         newcomer_end(newcomer);
     } else if (tls->version != NULL) {
@@ -340,6 +356,22 @@ void http_server_drain(struct http_server *server, uint64_t spread_ms)
     if (server->tell_micro < least)
         server->tell_micro = least;
     tell(server);
+}
+
+static void tell_limits(const struct list *codecs)
+{
+    LIST_EACH(codecs, link)
+    {
+        struct server_codec *codec = LIST_ITEM(link, struct server_codec, member);
+
+        codec->ops->limits_changed(codec);
+    }
+}
+
+void http_server_limits_changed(struct http_server *server)
+{
+    tell_limits(&server->codecs);
+    tell_limits(&server->told);
 }
 
 static size_t close_idle(struct list *codecs)

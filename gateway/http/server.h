@@ -31,6 +31,7 @@ struct http_server_counters {
     struct counter closed_head_timeout, closed_idle, closed_glitches, closed_resets, closed_flood,
         closed_stalled, closed_memory;
     struct counter refused_streams;             /* HTTP/2, over limits.h2.streams */
+    struct counter stalled_streams;             /* HTTP/2, their window stayed shut */
     struct counter conns_retired;               /* after limits.h2.streams_total */
     struct counter closed_protocol;             /* HTTP/2 that was none */
     struct counter refused_address;             /* conns over limits.connections_per_address */
@@ -52,6 +53,9 @@ void http_server_accept(struct http_server *server, struct conn *conn, void (*on
  * `Connection: close`, idle conns close. The conns are told one after another, evenly over `spread_ms`, so that their
  * clients do not all come back at once; a few go at once in any case. Idempotent. */
 void http_server_drain(struct http_server *server, uint64_t spread_ms);
+
+/* The borrowed limits have changed: who waits for something already waits no longer than they say now. */
+void http_server_limits_changed(struct http_server *server);
 
 /* Memory is short: ends the conns that carry nothing at the moment, in order. Returns how many. */
 size_t http_server_close_idle(struct http_server *server);

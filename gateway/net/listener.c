@@ -40,7 +40,6 @@ struct listener {
     struct timer pause;
     uint64_t exhausted_logged_ms;
     uint64_t refused_logged_ms;
-    size_t refused_count;
     struct network *trusted; /* whose PROXY headers are believed */
     size_t trusted_count;
     uint64_t proxy_timeout_ms;
@@ -152,14 +151,14 @@ static void refuse(struct listener *l, int fd, const struct address *peer)
     uint64_t now_ms = loop_clock(l->loop)->now_ms;
 
     close(fd);
-    l->refused_count++;
+    counter_add(&l->group->strangers, 1);
     if (l->refused_logged_ms == 0 || now_ms - l->refused_logged_ms >= LOG_AGAIN_MS) {
         char address[ADDRESS_TEXT_BYTES], host[ADDRESS_TEXT_BYTES];
 
         l->refused_logged_ms = now_ms;
-        log_warn("listener: not a trusted proxy, closed address=%s peer=%s refused=%zu",
+        log_warn("listener: not a trusted proxy, closed address=%s peer=%s refused=%llu",
                  address_text(&l->address, address), address_host_text(peer, host),
-                 l->refused_count);
+                 (unsigned long long)counter_read(&l->group->strangers));
     }
 }
 
@@ -433,9 +432,4 @@ int listener_fd(const struct listener *listener)
 size_t listener_conn_count(const struct listener *listener)
 {
     return listener->conn_count;
-}
-
-size_t listener_refused_count(const struct listener *listener)
-{
-    return listener->refused_count;
 }

@@ -14,6 +14,7 @@ struct listener_group {
     struct list members;
     struct counter full;      /* times when the limit stopped them */
     struct counter exhausted; /* times when one of them paused for want of descriptors or memory */
+    struct counter strangers; /* conns closed: a PROXY header was due, and the peer is not listed */
     uint64_t logged_ms;
     bool is_full;
 };
@@ -68,6 +69,3 @@ void listener_conn_closed(struct listener *listener);
 const struct address *listener_address(const struct listener *listener);
 int listener_fd(const struct listener *listener);
 size_t listener_conn_count(const struct listener *listener);
-
-/* Closed since creation because PROXY was expected and the peer is not in proxy_protocol_from. */
-size_t listener_refused_count(const struct listener *listener);

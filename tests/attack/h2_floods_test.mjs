@@ -3,18 +3,20 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { isSanitized, sleep, until } from '../support/harness.mjs';
+import { Admin } from '../support/admin.mjs';
 import { AttackRig, within } from './attack_rig.mjs';
 import { H2Raw, rawAgent, frame, statusOf, hpack, hpackIndex, setting, u32, T, F, CALM } from './h2_raw.mjs';
 
 const rig = new AttackRig();
 let agent; // counts requests, never answers
-let token;
+const admin = new Admin({ socketPath: rig.path('admin.sock') });
 
 before(async () => {
     agent = await rawAgent();
     await rig.setUp({
         target: agent,
         config: {
+            admin: { address: `unix:${rig.path('admin.sock')}` },
             limits: { write_stall: '3s' },
             log: { access: 'off' },
         },
@@ -83,12 +85,14 @@ for (const [name, make] of Object.entries(primitives)) {
 
 test('streams over the limit are refused, and those that were reset count until their work is done', async () => {
     const slow = await rawAgent(); // takes streams, never lets go of one
-    const gateway = await rig.startGateway({ routes: rig.routesFor(slow), config: { workers: 1, limits: { h2: { streams: 50, streams_untrusted: 50 } } } });
+    const gateway = await rig.startGateway({ routes: rig.routesFor(slow), config: { workers: 1, admin: { address: `unix:${rig.path('streams.sock')}` }, limits: { h2: { streams: 50, streams_untrusted: 50 } } } });
     const conn = await H2Raw.open(gateway.port);
     for (let i = 0; i < 60; i++) conn.send(startRequest(2 * i + 1));
     await until(() => conn.frames.filter((f) => f.type === T.RST).length === 10, 'no stream is refused', within(5000));
     for (const f of conn.frames.filter((g) => g.type === T.RST)) assert.equal(f.payload.readUInt32BE(0), 7);
     await until(() => slow.requests === 50, 'the others are not started', within(3000));
+    assert.equal(await new Admin({ socketPath: rig.path('streams.sock') }).metric('exec_gateway_http_refused_streams_total'), 10);
+    assert.equal(gateway.err.match(/http: stream cut side=client reason=streams peer=127\.0\.0\.1/g)?.length, 1, 'one line a connection');
     conn.close();
     slow.stop();
 });
@@ -148,6 +152,8 @@ test('zero-window stall: streams that nobody reads are reset after write_stall',
     const quiet = { ...rig.fields(), authorization: `Bearer ${rig.quietToken}` };
     for (let id = 1; id < 41; id += 2) conn.send(Buffer.concat([frame(T.HEADERS, F.END_HEADERS, id, hpack(quiet)), frame(T.DATA, F.END, id, '{}')]));
     await until(() => conn.frames.filter((f) => f.type === T.RST && f.payload.readUInt32BE(0) === 8).length === 20, 'streams are not reset', within(8000));
+    assert.equal(await admin.metric('exec_gateway_http_stalled_streams_total'), 20);
+    assert.match(rig.gateway.err, /http: stream cut side=client reason=write_stall peer=127\.0\.0\.1/);
     // the connection itself is fine
     conn.send(frame(T.PING, 0, 0, '12345678'));
     await until(() => conn.frames.some((f) => f.type === T.PING && f.flags & F.ACK), 'no PING answer');

@@ -2,18 +2,20 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import { once } from 'node:events';
 import { Admin } from '../support/admin.mjs';
-import { rawExchange, sleep, until, gatewayBin, isSanitized } from '../support/harness.mjs';
+import { rawExchange, rssKiB, sleep, until, gatewayBin, isSanitized } from '../support/harness.mjs';
 import { AttackRig, within } from './attack_rig.mjs';
+import { F, H2Raw, T, frame, hpack, setting } from './h2_raw.mjs';
 
 const rig = new AttackRig();
+const admin = new Admin({ socketPath: rig.path('admin.sock') });
 
 before(() => rig.setUp({
     listeners: [{}, { proxy_protocol: true, proxy_protocol_from: ['127.0.0.1'] }, { proxy_protocol: true, proxy_protocol_from: ['10.9.9.9'] }],
-    config: { workers: 1, limits: { h1: { head_timeout: '700ms', keepalive: '700ms' }, proxy_header_timeout: '700ms', write_stall: '1s', connections_per_address: 60, h2: { idle: '700ms' } } },
+    config: { workers: 1, admin: { address: `unix:${rig.path('admin.sock')}` }, limits: { h1: { head_timeout: '700ms', keepalive: '700ms' }, proxy_header_timeout: '700ms', write_stall: '1s', connections_per_address: 60, h2: { idle: '700ms' } } },
 }));
 after(() => rig.stop());
 
@@ -52,6 +54,13 @@ for (const [name, [index, text]] of Object.entries(slow)) {
     });
 }
 
+test('each of them is counted, and has its reason in the log', async () => {
+    assert.equal(await admin.metric('exec_gateway_connections_closed_total', { reason: 'head_timeout' }), 4);
+    assert.equal(await admin.metric('exec_gateway_handshake_failures_total', { reason: 'timeout' }), 3);
+    assert.equal(rig.gateway.err.match(/connection cut side=client reason=head_timeout peer=127\.0\.0\.1/g).length, 4);
+    assert.equal(rig.gateway.err.match(/connection cut side=client reason=handshake_timeout peer=127\.0\.0\.1/g).length, 3);
+});
+
 const proxies = {
     'HTTP without the header': 'GET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n',
     'a line that is too long': `PROXY TCP4 ${'1'.repeat(200)}\r\n`,
@@ -68,11 +77,18 @@ for (const [name, text] of Object.entries(proxies)) {
     });
 }
 
+test('bad PROXY headers are counted, and have their reason in the log', async () => {
+    const count = Object.keys(proxies).length;
+    assert.equal(await admin.metric('exec_gateway_handshake_failures_total', { reason: 'malformed' }), count);
+    assert.equal(rig.gateway.err.match(/connection cut side=client reason=handshake_malformed/g).length, count);
+});
+
 test('PROXY from a stranger: closed unheard, and what is announced is never believed', async () => {
     const answer = await rawExchange(rig.gateway.ports[2], ['PROXY TCP4 6.6.6.6 127.0.0.1 1 443\r\nGET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n'], { ms: within(3000) });
     assert.ok(answer.closed);
     assert.equal(answer.text, '');
     assert.match(rig.gateway.err, /not a trusted proxy/);
+    assert.equal(await admin.metric('exec_gateway_handshake_failures_total', { reason: 'stranger' }), 1);
     const plainly = await rawExchange(rig.port, ['PROXY TCP4 6.6.6.6 127.0.0.1 1 443\r\nGET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n'], { ms: within(3000) });
     assert.match(plainly.text, /^HTTP\/1\.[01] 400 |^$/);
     assert.ok(plainly.closed);
@@ -85,15 +101,49 @@ test('PROXY from the balancer: the announced address is in the access log', asyn
 });
 
 test('a client that reads nothing of a long answer is cut after write_stall', async () => {
-    const token = rig.quietToken;
-    const socket = connect(rig.port, '127.0.0.1');
+    const socket = await deafClient(rig.port);
+    await until(() => /side=client reason=write_stall/.test(rig.gateway.err), 'not cut', within(8000));
+    socket.destroy();
+});
+
+/** Starts an endless answer over HTTP/1.1 that nobody reads. */
+async function deafClient(port) {
+    const socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
     await once(socket, 'connect');
     socket.pause();
     const body = JSON.stringify({ process: { cmd: '/bin/sh', args: ['-c', 'head -c 30000000 /dev/zero | tr "\\0" x'] } });
-    socket.write(`POST /process.Process/Start HTTP/1.1\r\nHost: exec.computer.test\r\nAuthorization: Bearer ${token}\r\nAccept: application/x-ndjson\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-    await until(() => /side=client reason=write_stall/.test(rig.gateway.err), 'not cut', within(8000));
-    socket.destroy();
+    socket.write(`POST /process.Process/Start HTTP/1.1\r\nHost: exec.computer.test\r\nAuthorization: Bearer ${rig.quietToken}\r\nAccept: application/x-ndjson\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    return socket;
+}
+
+test('memory is short (80 %): who stalls or idles already has five more seconds, not the rest of its minute', async () => {
+    const small = await rig.startGateway({ routes: { computers: { cmp_2: { state: 'running', agent: rig.agent.address, boot: '1' } }, sessions: {} }, config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('memory.sock')}` } } });
+    const usage = new Admin({ socketPath: rig.path('memory.sock') });
+    const good = readFileSync(small.configFile, 'utf8');
+    const deaf = await deafClient(small.port);
+    const h2 = await H2Raw.open(small.port, { settings: setting(4, 0) });
+    h2.send(Buffer.concat([frame(T.HEADERS, F.END_HEADERS, 1, hpack({ ...rig.fields(), authorization: `Bearer ${rig.quietToken}` })), frame(T.DATA, F.END, 1, '{}')]));
+    const idle = connect(small.port, '127.0.0.1');
+    idle.on('error', () => {});
+    const idleEnds = once(idle, 'close').then(() => true);
+    idle.resume();
+    idle.write('GET / HTTP/1.1\r\nHost: exec.computer.test\r\n\r\n');
+    await sleep(1500); // all of them wait by now
+    assert.doesNotMatch(small.err, /reason=write_stall/);
+    for (let i = 0; i < 20 && !/at or above 80%/.test(small.err); i++) { // each reload moves what is measured a little
+        writeFileSync(small.configFile, good.replace('"workers": 1', `"workers": 1, "limits": {"memory": ${Math.round(rssKiB(small.pid) * 1024 / 0.84)}}`));
+        small.kill('SIGHUP');
+        await sleep(600);
+    }
+    assert.match(small.err, /at or above 80%/);
+    await until(() => /connection cut side=client reason=write_stall/.test(small.err), 'the deaf client is not cut', within(9000));
+    await until(() => h2.frames.some((f) => f.type === T.RST && f.payload.readUInt32BE(0) === 8), 'the stalled stream is not reset', within(12000));
+    assert.ok(await Promise.race([idleEnds, sleep(within(9000))]), 'the idle connection stays');
+    assert.equal(await usage.metric('exec_gateway_connections_closed_total', { reason: 'stalled' }), 1);
+    assert.equal(await usage.metric('exec_gateway_connections_closed_total', { reason: 'idle' }), 1);
+    deaf.destroy();
+    h2.close();
 });
 
 test('connections of one address: the 61st is closed, and room comes back', async () => {
@@ -112,7 +162,7 @@ test('connections of one address: the 61st is closed, and room comes back', asyn
 });
 
 test('connections in all: at limits.connections every listener stops accepting, and goes on when there is room', async () => {
-    const admin = new Admin({ socketPath: rig.path('limit.sock') });
+    const usage = new Admin({ socketPath: rig.path('limit.sock') });
     const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), listeners: [{}, {}], config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('limit.sock')}` }, limits: { connections: 20, h1: { head_timeout: '60s' } } } });
     const sockets = [];
     for (let i = 0; i < 30; i++) {
@@ -122,8 +172,8 @@ test('connections in all: at limits.connections every listener stops accepting, 
     }
     await until(() => /limit of connections reached/.test(small.err), 'the limit is not reached', within(3000));
     await sleep(100);
-    assert.equal(await admin.metric('exec_gateway_connections_open'), 20);
-    assert.equal(await admin.metric('exec_gateway_accept_pauses_total', { reason: 'connections' }), 1);
+    assert.equal(await usage.metric('exec_gateway_connections_open'), 20);
+    assert.equal(await usage.metric('exec_gateway_accept_pauses_total', { reason: 'connections' }), 1);
     for (const socket of sockets) socket.destroy();
     for (const port of small.ports)
         assert.match((await rawExchange(port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text, /^HTTP\/1\.1 [24]/);
@@ -166,7 +216,7 @@ test('an idle HTTP/2 connection gets GOAWAY, an idle HTTP/1.1 connection is clos
 test('a route to one of our own listeners is refused, however wide upstream.allow is', async () => {
     const loop = await rig.startGateway({
         routes: { computers: { cmp_1: { state: 'running', agent: `127.0.0.1:${rig.port}`, boot: '1', protocol: 'http1' } }, sessions: {} },
-        config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('admin.sock')}` } },
+        config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('own.sock')}` } },
     });
     const own = await rig.startGateway({
         routes: { computers: {}, sessions: {} },

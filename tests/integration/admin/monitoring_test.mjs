@@ -3,7 +3,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Rig, root, freePort, until } from '../../support/harness.mjs';
 import { Admin } from '../../support/admin.mjs';
@@ -51,6 +51,28 @@ test('each reason of the gateway has its row among the errors of the runbook', (
     const reasons = [...readFileSync(join(root, 'gateway/base/status.h'), 'utf8').matchAll(/^ +X\((\w+), \d/gm)].map((match) => match[1].toLowerCase());
     assert.ok(reasons.length > 40);
     for (const reason of reasons.filter((name) => name !== 'ok' && name !== 'again')) assert.ok(rows.includes(`\`${reason}\``), reason);
+});
+
+const sources = () => readdirSync(join(root, 'gateway'), { recursive: true }).filter((name) => name.endsWith('.c')).map((name) => readFileSync(join(root, 'gateway', name), 'utf8'));
+
+test('each line of trouble that the log may have is explained to whoever reads it', () => {
+    const runbook = readFileSync(join(root, 'docs/operations.md'), 'utf8');
+    let lines = 0;
+    for (const source of sources())
+        for (const [, literals] of source.matchAll(/log_(?:warn|error)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)/g)) {
+            const text = [...literals.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map((match) => match[1]).join('');
+            lines++;
+            for (const words of text.replaceAll('%%', '% ').split(/\w+=\S*|%\S+|[;:,] /).map((part) => part.trim()).filter((part) => part.length > 8))
+                assert.ok(runbook.includes(words), `"${words}" of "${text}"`);
+        }
+    assert.ok(lines > 30, `${lines}`);
+});
+
+test('each reason for which a connection or stream is cut has its row in docs/security.md', () => {
+    const rows = readFileSync(join(root, 'docs/security.md'), 'utf8').split('\n').filter((line) => line.startsWith('|')).join('\n');
+    const reasons = new Set(sources().flatMap((source) => [...source.matchAll(/\b(?:cut_log(?:_stream)?|cut|calm|end_for_flood|h2_session_terminate)\((?:[^;"]|"client"|"agent")*?"([a-z_]+)"|verdict_reason = "([a-z_]+)"|reason=([a-z_]+) peer/g)].map((match) => match[1] ?? match[2] ?? match[3])).filter((reason) => !['client', 'agent'].includes(reason)));
+    assert.ok(reasons.size >= 18, [...reasons].join());
+    for (const reason of reasons) assert.ok(rows.includes(`\`${reason}\``) || rows.includes(`reason=${reason}`), reason);
 });
 
 test('each request that the admin listener answers is in docs/admin-api.md', () => {
