@@ -25,12 +25,17 @@ enum {
     EXHAUSTED_PAUSE_MS = 100,
     LAST_TURNS = 50,
     LAST_TURN_MS = 10,
+    IDLE_MS = 10000,
+    LIBRARY_IDLE_MS = 7 * 24 * 3600 * 1000, /* libh2o's timeouts run by the wall clock, which may
+                                               be set; ours does the work */
 };
 
 struct admin_conn {
     struct list link;
     struct admin_server *server;
     h2o_socket_t *socket;
+    struct timer idle;
+    size_t request_count; /* under way */
 };
 
 struct admin_server {
@@ -58,6 +63,7 @@ struct admin_handler {
 struct http_request {
     struct admin_request base; /* first */
     struct admin_server *server;
+    struct admin_conn *conn; /* outlives its requests */
     h2o_req_t *req;
 };
 
@@ -187,6 +193,8 @@ static void on_request_gone(void *memory)
 
     if (request->base.on_gone != NULL)
         request->base.on_gone(request->base.arg);
+    request->conn->request_count--;
+    timer_arm(&request->conn->idle, IDLE_MS);
 }
 
 static int on_req(h2o_handler_t *handler, h2o_req_t *req)
@@ -197,7 +205,11 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
     struct slice target = slice_of(req->input.path.base, req->input.path.len);
 
     loop_woke(server->loop);
-    *request = (struct http_request){ .req = req, .server = server };
+    *request =
+        (struct http_request){ .req = req,
+                               .server = server,
+                               .conn = req->conn->callbacks->get_socket(req->conn)->on_close.data };
+    request->conn->request_count++;
     request->base.method = slice_of(req->input.method.base, req->input.method.len);
     request->base.path = slice_cut(&target, '?');
     request->base.query = target;
@@ -222,9 +234,26 @@ static void on_conn_closed(void *data)
     struct admin_server *server = conn->server;
 
     list_unlink(&conn->link);
+    timer_cancel(&conn->idle);
     server->conn_count--;
     mem_free(conn);
     read_when_allowed(server);
+}
+
+/* libh2o gives no way to close a connection from outside: the peer's end is made up. */
+static void hang_up(struct admin_conn *conn)
+{
+    (void)shutdown(h2o_socket_get_fd(conn->socket), SHUT_RDWR);
+}
+
+static void on_idle(struct timer *timer)
+{
+    struct admin_conn *conn = CONTAINER_OF(timer, struct admin_conn, idle);
+
+    if (conn->request_count > 0)
+        timer_arm(&conn->idle, IDLE_MS);
+    else
+        hang_up(conn);
 }
 
 static void take(struct admin_server *server, int fd)
@@ -236,6 +265,8 @@ static void take(struct admin_server *server, int fd)
                                             H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
     conn->socket->on_close.cb = on_conn_closed;
     conn->socket->on_close.data = conn;
+    timer_init(&conn->idle, server->loop, on_idle);
+    timer_arm(&conn->idle, IDLE_MS);
     list_append(&server->conns, &conn->link);
     server->conn_count++;
     h2o_accept(&server->accept, conn->socket); /* last line: it may be gone */
@@ -299,6 +330,8 @@ static void build_http(struct admin_server *server)
     server->config.server_name = h2o_iovec_init(H2O_STRLIT("exec-gateway"));
     server->config.max_request_entity_size = BODY_BYTES_MAX;
     server->config.http1.upgrade_to_http2 = 0;
+    server->config.http1.req_timeout = LIBRARY_IDLE_MS;
+    server->config.http2.idle_timeout = LIBRARY_IDLE_MS;
 
     h2o_hostconf_t *host =
         h2o_config_register_host(&server->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
@@ -374,8 +407,7 @@ const struct address *admin_server_address(const struct admin_server *server)
     return &server->address;
 }
 
-/* libh2o gives no way to close a connection from outside: the peer's end is made up, and the loop
- * turned until each has noticed. */
+/* The loop is turned until each has noticed. */
 static void end_conns(struct admin_server *server)
 {
     for (unsigned i = 0; i < LAST_TURNS && !list_is_empty(&server->conns); i++) {
@@ -383,8 +415,7 @@ static void end_conns(struct admin_server *server)
         if (i > 0)
             continue;
         LIST_EACH(&server->conns, link)
-        (void)shutdown(h2o_socket_get_fd(LIST_ITEM(link, struct admin_conn, link)->socket),
-                       SHUT_RDWR);
+        hang_up(LIST_ITEM(link, struct admin_conn, link));
     }
 }
 

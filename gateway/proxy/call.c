@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "proxy/call_events.h"
+#include "proxy/call_expiry.h"
 #include "proxy/call_log.h"
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
@@ -13,7 +14,6 @@
 
 enum {
     TIMEOUT_GRACE_MS = 1000, /* the agent enforces its deadline itself; we only see to it */
-    EXPIRY_LEEWAY_MS = 30000,
     CUT_MS = 500,
     RETRY_MIN_MS = 25,
     RETRY_SPREAD_MS = 225,
@@ -326,19 +326,6 @@ void call_answer(struct call *call, struct head *head, struct slice content_type
 
 /* ---- authorizing ---- */
 
-/* A token that was good only by the leeway ends when the leeway does. */
-static void note_expiry(struct call *call)
-{
-    int64_t left_ms;
-
-    if (call->principal == NULL || call->config->options.on_expiry == ON_EXPIRY_ALLOW)
-        return;
-    left_ms = call->principal->expires_wall_ms - loop_clock(call->proxy->loop)->wall_ms;
-    if (left_ms <= 0)
-        left_ms += EXPIRY_LEEWAY_MS;
-    call->expiry_due_ms = call_now_ms(call) + (left_ms > 0 ? (uint64_t)left_ms : 1);
-}
-
 static enum status enter_limits(struct call *call)
 {
     const struct proxy_options *options = &call->config->options;
@@ -391,7 +378,7 @@ static enum step authorize(struct call *call)
         call_fail(call, status);
         return STEP_WAIT;
     }
-    note_expiry(call);
+    call_expiry_note(call);
     if (call->exec.timeout_ms > 0)
         call->timeout_due_ms = call_now_ms(call) + call->exec.timeout_ms + TIMEOUT_GRACE_MS;
     call_move(call, CALL_RESOLVING);

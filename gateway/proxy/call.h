@@ -52,6 +52,7 @@ struct call {
     struct relay relay; /* .client, .upstream: the exchanges; both are owned by the call */
     struct timer timer; /* the earliest of the deadlines below */
     uint64_t state_due_ms, timeout_due_ms, expiry_due_ms, cut_due_ms, wait_due_ms; /* 0: none */
+    int64_t expires_wall_ms; /* what expiry_due_ms was computed from */
     enum call_state state;
     enum status outcome;
     enum status cut; /* the stream ends with this at its next edge; OK: it does not */

@@ -3,6 +3,7 @@
 #include "proxy/call_events.h"
 
 #include "proxy/agent_outcome.h"
+#include "proxy/call_expiry.h"
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
 #include "proxy/port_call.h"
@@ -340,15 +341,6 @@ static struct slice kind_text(enum principal_kind kind)
                                    : SLICE("browser");
 }
 
-static void note_session_expiry(struct call *call, int64_t left_ms)
-{
-    uint64_t due = call_now_ms(call) + (uint64_t)left_ms;
-
-    if (call->config->options.on_expiry == ON_EXPIRY_CLOSE &&
-        (call->expiry_due_ms == 0 || due < call->expiry_due_ms))
-        call->expiry_due_ms = due;
-}
-
 static enum status judge_session(struct call *call, enum status status, const struct record *record)
 {
     if (status == STATUS_TOKEN_REVOKED && !call->config->options.sessions_required)
@@ -368,7 +360,7 @@ static enum status judge_session(struct call *call, enum status status, const st
     if (session->expires_wall_ms != 0 && left_ms <= 0)
         return STATUS_TOKEN_EXPIRED;
     if (session->expires_wall_ms != 0)
-        note_session_expiry(call, left_ms);
+        call_expiry_note_session(call, session->expires_wall_ms);
     return STATUS_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "proxy/call.h"
+#include "proxy/call_expiry.h"
 #include "proxy/call_log.h"
 #include "proxy/forward_headers.h"
 #include "proxy/port_call.h"
@@ -76,6 +77,34 @@ void proxy_config_unref(struct proxy_config **config)
     mem_free(old);
 }
 
+/* ---- the wall clock ---- */
+
+enum { CLOCK_STEP_MS = 100 };
+
+static int64_t wall_ahead_ms(const struct proxy *proxy)
+{
+    const struct clock *clock = loop_clock(proxy->loop);
+
+    return clock->wall_ms - (int64_t)clock->now_ms;
+}
+
+void proxy_follow_wall_clock(struct proxy *proxy)
+{
+    int64_t ahead_ms = wall_ahead_ms(proxy), step_ms = ahead_ms - proxy->wall_ahead_ms;
+
+    if (step_ms > -CLOCK_STEP_MS && step_ms < CLOCK_STEP_MS)
+        return;
+    proxy->wall_ahead_ms = ahead_ms;
+    for (struct list *at = proxy->calls.next, *next; at != &proxy->calls; at = next) {
+        struct call *call = LIST_ITEM(at, struct call, link);
+
+        next = at->next;
+        call_enter(call);
+        call_expiry_aim(call);
+        call_leave(call); /* last line: it may be gone */
+    }
+}
+
 /* ---- life ---- */
 
 struct proxy *proxy_create(struct loop *loop, const struct proxy_options *options,
@@ -92,6 +121,7 @@ struct proxy *proxy_create(struct loop *loop, const struct proxy_options *option
     proxy->config = config_create(options);
     proxy->retry_credit = RETRY_CREDIT_MAX / 2;
     list_init(&proxy->calls);
+    proxy->wall_ahead_ms = wall_ahead_ms(proxy);
     wake_init(&proxy->wake, proxy);
     ENSURE(getrandom(proxy->random_state, sizeof(proxy->random_state), 0) ==
            (ssize_t)sizeof(proxy->random_state));

@@ -88,6 +88,9 @@ void proxy_drain(struct proxy *proxy);
  * half a second. */
 void proxy_end_calls(struct proxy *proxy);
 
+/* To be called a few times a second: somebody may have set the clock, and calls expire by it. */
+void proxy_follow_wall_clock(struct proxy *proxy);
+
 /* Memory is short: new calls are refused with OVERLOADED. */
 void proxy_set_overloaded(struct proxy *proxy, bool is_overloaded);
 size_t proxy_call_count(const struct proxy *proxy);

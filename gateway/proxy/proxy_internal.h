@@ -32,6 +32,7 @@ struct proxy {
     unsigned
         retry_credit;   /* in hundredths of a retry: each call earns some, each retry costs 100 */
     struct buf scratch; /* bytes rest here within one event only */
+    int64_t wall_ahead_ms; /* of the monotonic clock, when the calls' expiries were computed */
     bool is_draining;
     bool is_overloaded;
 };

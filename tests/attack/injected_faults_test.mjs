@@ -5,14 +5,12 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import https from 'node:https';
 import http2 from 'node:http2';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Rig, buildDir, isSanitized, rssKiB, sleep, until } from '../support/harness.mjs';
+import { Rig, isSanitized, rssKiB, sleep, until } from '../support/harness.mjs';
 import { Admin } from '../support/admin.mjs';
+import { faultsEnv, setFaults } from '../support/faults.mjs';
 import { MIXED_HOSTS, startLoad, startMixedApps } from '../support/mixed_load.mjs';
 
 const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
-const library = join(buildDir, 'tests/libfaults.so');
 const rig = new Rig();
 let gateway, admin, token, ports, calm;
 
@@ -29,7 +27,7 @@ before(async () => {
             upstream: { allow: ['127.0.0.0/8'], idle_timeout: '2s' },
             limits: { memory: '16GiB' /* what is in use is read from files */, h2: { idle: '3s' } }, // idle: what the clients of this process keep
         },
-        env: { LD_PRELOAD: library, FAULTS_FILE: rig.path('faults'), FAULTS_SEED: String(process.env.FAULTS_SEED ?? 1) },
+        env: faultsEnv(rig),
     });
     admin = new Admin({ socketPath: rig.path('admin.sock') });
     token = rig.token();
@@ -40,17 +38,7 @@ before(async () => {
 });
 after(() => rig.stop());
 
-/** Words for the library; resolves when they are in force, with what was done under the words before: { recv: 12, … }. */
-async function faults(words) {
-    rmSync(rig.path('faults.done'), { force: true });
-    writeFileSync(rig.path('faults.new'), words);
-    renameSync(rig.path('faults.new'), rig.path('faults'));
-    await until(async () => {
-        if (gateway.exited) throw new Error(`the gateway ended: ${JSON.stringify(await gateway.exit)}\n${gateway.err.slice(-2000)}`);
-        return existsSync(rig.path('faults.done')) && readFileSync(rig.path('faults.done'), 'utf8').includes('openssl=');
-    }, 'the library does not answer');
-    return Object.fromEntries(readFileSync(rig.path('faults.done'), 'utf8').trim().split(' ').map((pair) => pair.split('=')).map(([name, count]) => [name, Number(count)]));
-}
+const faults = (words) => setFaults(rig, gateway, words);
 
 /** New TLS connections all the while, over HTTP/1.1 and HTTP/2. */
 function tlsLoad() {

@@ -10,6 +10,8 @@
  *     accept, connect, socket, open, option (setsockopt), lookup (getaddrinfo), wait (epoll_wait)
  *     openssl              malloc, calloc and realloc called from that library: NULL
  *
+ * And "clock=-3600": somebody has set the wall clock back by an hour; CLOCK_MONOTONIC stays.
+ *
  * epoll_ctl is left alone: libh2o asserts that it works. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,7 +30,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FAULT_TABLE(X)                                                                             \
@@ -54,6 +58,7 @@ static const char *const fault_names[FAULT_COUNT] = { FAULT_TABLE(AS_TEXT) };
 
 static _Atomic unsigned rates[FAULT_COUNT]; /* of a thousand */
 static _Atomic unsigned long done[FAULT_COUNT];
+static _Atomic long clock_ahead_s;
 static const char *control_file;
 static uint64_t seed = 1;
 
@@ -112,6 +117,7 @@ static bool is_socket(int fd)
 static void take_words(char *words)
 {
     unsigned wanted[FAULT_COUNT] = { 0 };
+    long ahead_s = 0;
     char *rest = NULL;
 
     for (char *word = strtok_r(words, " \n", &rest); word != NULL;
@@ -121,12 +127,15 @@ static void take_words(char *words)
         if (value == NULL)
             continue;
         *value++ = '\0';
+        if (strcmp(word, "clock") == 0)
+            ahead_s = strtol(value, NULL, 10);
         for (int i = 0; i < FAULT_COUNT; i++)
             if (strcmp(word, fault_names[i]) == 0)
                 wanted[i] = (unsigned)strtoul(value, NULL, 10);
     }
     for (int i = 0; i < FAULT_COUNT; i++)
         rates[i] = wanted[i];
+    clock_ahead_s = ahead_s;
 }
 
 static void tell_done(void)
@@ -442,4 +451,35 @@ int epoll_wait(int fd, struct epoll_event *events, int count, int wait_ms)
 {
     NEXT(epoll_wait);
     return strikes(FAULT_WAIT) ? ONE_OF(EINTR) : next(fd, events, count, wait_ms);
+}
+
+/* ---- the wall clock ---- */
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+    NEXT(clock_gettime);
+    int result = next(clock, out);
+
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        out->tv_sec += clock_ahead_s;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict out, void *restrict zone)
+{
+    NEXT(gettimeofday);
+    int result = next(out, zone);
+
+    out->tv_sec += clock_ahead_s;
+    return result;
+}
+
+time_t time(time_t *out)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (out != NULL)
+        *out = now.tv_sec;
+    return now.tv_sec;
 }
