@@ -179,6 +179,20 @@ test('connections in all: at limits.connections every listener stops accepting, 
         assert.match((await rawExchange(port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text, /^HTTP\/1\.1 [24]/);
 });
 
+test('limits.connections unset is half of the descriptors that are left to us', async () => {
+    const like = await rig.startGateway({ routes: rig.routesFor(rig.agent), config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('half.sock')}` }, limits: { h1: { head_timeout: '60s' } } } });
+    like.kill('SIGTERM');
+    await like.exit;
+    const small = rig.start('gateway-half', 'prlimit', ['--nofile=256:256', gatewayBin, 'serve', '-c', like.configFile]);
+    const port = Number((await small.line(/listening address=127\.0\.0\.1:(\d+)/))[1]);
+    const sockets = Array.from({ length: 150 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+    await until(() => /limit of connections reached/.test(small.err), 'the limit is not reached', within(5000));
+    await sleep(200);
+    assert.equal(await new Admin({ socketPath: rig.path('half.sock') }).metric('exec_gateway_connections_open'), (256 - 64) / 2);
+    assert.doesNotMatch(small.err, /cannot accept/, 'descriptors are left for the agents');
+    for (const socket of sockets) socket.destroy();
+});
+
 test('out of descriptors: no spin, and it recovers', async () => {
     const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), config: { workers: 1, drain_timeout: '200ms', limits: { connections: 100000, connections_per_address: 100000, h1: { head_timeout: '60s' } } } });
     // RLIMIT_NOFILE of a running process: no shell has to be between us and its pid.

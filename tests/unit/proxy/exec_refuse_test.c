@@ -302,6 +302,41 @@ static void the_limit_per_session_is_kept_and_given_back(void **state)
     client_close(&client);
 }
 
+/* Of whichever session: a session more is no way round it. */
+static void the_limit_per_computer_is_kept_over_all_sessions_and_given_back(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request first = { 0 }, again = { 0 };
+    struct buf fields = { 0 };
+    char claims[256];
+
+    f->options.requests_per_computer = 1;
+    fixture_apply_options(f);
+    fake_store_set(f->store, RECORD_SESSION, "ses_2", "kind=exec;computer=cmp_1;user=usr_2");
+    snprintf(claims, sizeof(claims),
+             "\"exp\":%lld,\"sid\":\"ses_2\",\"cid\":\"cmp_1\",\"sub\":\"usr_2\",\"kind\":\"exec\","
+             "\"cap\":[\"process\"]",
+             (long long)loop_clock(f->loop)->wall_ms / 1000 + 3600);
+    buf_append(&fields, SLICE(UNARY "authorization: Bearer "));
+    fixture_token(f, claims, &fields);
+    buf_append(&fields, SLICE("\n"));
+
+    struct refusal row = { LIST, buf_text(&fields), 429, "retry-after: 1\n" };
+
+    client_open(&client, f, false);
+    request_send(&first, &client, LIST, UNARY AUTH, NULL);
+    TURN_UNTIL(f, f->call_count == 1);
+    expect_refusal(f, &client, &row);
+    request_close(&first);
+    TURN_UNTIL(f, f->calls[0].was_reset);
+    request_send(&again, &client, LIST, buf_text(&fields), NULL);
+    TURN_UNTIL(f, f->call_count == 2);
+    request_close(&again);
+    client_close(&client);
+    buf_deinit(&fields);
+}
+
 static void what_needs_no_computer_needs_no_token(void **state)
 {
     static const struct {
@@ -433,6 +468,7 @@ int main(void)
         TEST(an_absent_session_is_fine_where_none_is_required),
         TEST(an_unreadable_registry_is_unavailable_never_not_found),
         TEST(the_limit_per_session_is_kept_and_given_back),
+        TEST(the_limit_per_computer_is_kept_over_all_sessions_and_given_back),
         TEST(what_needs_no_computer_needs_no_token),
         TEST(health_with_a_token_asks_the_computer),
         TEST(what_the_codec_refuses_looks_like_our_other_errors),
