@@ -18,8 +18,9 @@ struct wake_entry {
     uint64_t repeat_ms;
     size_t stream_length;
     size_t waiting;
-    bool is_ours; /* it was we who wrote the key */
-    bool is_done; /* the key should go */
+    bool is_ours;   /* it was we who wrote the key */
+    bool is_done;   /* the key should go */
+    bool is_wanted; /* ask when the command that is under way has ended */
     char id[];
 };
 
@@ -28,10 +29,18 @@ static uint64_t now_ms(const struct wake_queue *queue)
     return loop_clock(queue->proxy->loop)->now_ms;
 }
 
-static void free_if_done(struct wake_entry *entry)
+static void ask(struct wake_entry *entry);
+
+/* Whenever a command has ended, or somebody has left. */
+static void go_on(struct wake_entry *entry)
 {
-    if (entry->waiting > 0 || entry->command != NULL)
+    if (entry->command != NULL)
         return;
+    if (entry->waiting > 0) {
+        if (entry->is_wanted)
+            ask(entry);
+        return;
+    }
     map_remove(&entry->queue->by_computer, &entry->by_computer);
     mem_free(entry);
 }
@@ -78,7 +87,7 @@ static void on_deleted(void *arg, enum status status, const struct redis_reply *
     (void)status; /* else the key ends by itself */
     (void)reply;
     entry->command = NULL;
-    free_if_done(entry);
+    go_on(entry);
 }
 
 static void delete_key(struct wake_entry *entry)
@@ -88,6 +97,7 @@ static void delete_key(struct wake_entry *entry)
 
     entry->is_ours = false;
     entry->is_done = false;
+    entry->asked_ms = 0;
     order(entry, words, 2, on_deleted);
     buf_deinit(&key);
 }
@@ -104,7 +114,7 @@ static void on_added(void *arg, enum status status, const struct redis_reply *re
     if (entry->is_done || status != STATUS_OK || reply->kind == REDIS_ERROR)
         delete_key(entry);
     else
-        free_if_done(entry);
+        go_on(entry);
 }
 
 static void add_to_stream(struct wake_entry *entry)
@@ -132,10 +142,14 @@ static void on_set(void *arg, enum status status, const struct redis_reply *repl
         failed(entry, status == STATUS_OK ? reply : NULL);
     } else if (reply->kind != REDIS_NIL) { /* else another gateway, or worker, has asked */
         entry->is_ours = true;
-        add_to_stream(entry);
+        if (entry->is_done)
+            delete_key(entry);
+        else
+            add_to_stream(entry);
         return;
     }
-    free_if_done(entry);
+    entry->is_done = false;
+    go_on(entry);
 }
 
 static void ask(struct wake_entry *entry)
@@ -148,6 +162,7 @@ static void ask(struct wake_entry *entry)
                                    SLICE("NX"),  SLICE("PX"),         slice_from_string(ms) };
 
     entry->asked_ms = now_ms(entry->queue);
+    entry->is_wanted = false;
     order(entry, words, sizeof(words) / sizeof(words[0]), on_set);
     buf_deinit(&key);
 }
@@ -212,9 +227,9 @@ struct wake_entry *wake_enter(struct wake_queue *queue, struct slice computer_id
     counter_add(&counters->wakes_waiting, 1);
     entry->repeat_ms = options->repeat_ms;
     entry->stream_length = options->stream_length;
-    if (entry->command == NULL &&
-        (entry->asked_ms == 0 || now_ms(queue) - entry->asked_ms >= options->repeat_ms))
-        ask(entry);
+    if (entry->asked_ms == 0 || now_ms(queue) - entry->asked_ms >= options->repeat_ms)
+        entry->is_wanted = true;
+    go_on(entry);
     return entry;
 }
 
@@ -228,14 +243,15 @@ void wake_leave(struct wake_queue *queue, struct wake_entry **entry)
     left->waiting--;
     queue->waiting--;
     counter_subtract(&queue->proxy->counters.wakes_waiting, 1);
-    free_if_done(left);
+    go_on(left);
 }
 
 void wake_done(struct wake_queue *queue, struct wake_entry *entry)
 {
     (void)queue;
-    if (entry == NULL || !entry->is_ours)
+    if (entry == NULL || (!entry->is_ours && entry->command == NULL))
         return;
+    entry->asked_ms = 0;
     if (entry->command == NULL)
         delete_key(entry);
     else
