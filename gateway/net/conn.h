@@ -27,6 +27,8 @@ struct conn_tls_info {
     struct slice server_name; /* SNI as sent, lower-cased; empty when none */
     struct slice alpn;        /* "h2", "http/1.1"; empty when none */
     bool resumed;
+    const char *refusal; /* when on_open failed: why we refused the peer's certificate, in words;
+                            NULL: for another reason */
 };
 
 struct conn_ops {

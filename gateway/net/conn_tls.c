@@ -229,6 +229,8 @@ static void fail_handshake(struct conn_tls *t)
               tls_context_is_server(t->context) ? "server" : "client",
               reason != NULL ? reason : "connection lost");
     ERR_clear_error();
+    if (SSL_get_verify_result(t->ssl) != X509_V_OK)
+        t->socket.conn.tls.refusal = X509_verify_cert_error_string(SSL_get_verify_result(t->ssl));
     part_politely(t);
     t->is_broken = true;
     conn_socket_opened(&t->socket, is_lost ? STATUS_AGENT_UNREACHABLE : STATUS_MALFORMED);

@@ -389,6 +389,20 @@ static void on_writable(void *owner)
 
 /* ---- opening ---- */
 
+static void lose_unopened(struct redis_link *link, enum status status)
+{
+    const char *refusal = link->conn->tls.refusal;
+    char why[128];
+
+    snprintf(why, sizeof(why), "%s%s",
+             refusal != NULL                    ? "its certificate was refused: "
+             : status == STATUS_AGENT_TIMED_OUT ? "connecting took too long"
+             : status == STATUS_MALFORMED       ? "TLS handshake failed"
+                                                : "cannot connect",
+             refusal != NULL ? refusal : "");
+    redis_link_lose(link, why);
+}
+
 static void on_open(void *owner, enum status status)
 {
     struct redis_link *link = owner;
@@ -400,9 +414,7 @@ static void on_open(void *owner, enum status status)
         conn_want_read(link->conn, true);
         greet(link);
     } else {
-        redis_link_lose(link, status == STATUS_AGENT_TIMED_OUT ? "connecting took too long"
-                              : status == STATUS_MALFORMED     ? "TLS handshake failed"
-                                                               : "cannot connect");
+        lose_unopened(link, status);
     }
     leave(link);
 }

@@ -120,9 +120,9 @@ export function toLoopback(name, options, done) {
     else done(null, '127.0.0.1', 4);
 }
 
-/** `cli('HSET', …)` for the Redis or Sentinel at `port`. */
-export function redisCli(port) {
-    return (...words) => execFileSync('redis-cli', ['-p', String(port), ...words.map(String)], { encoding: 'utf8' }).trim();
+/** `cli('HSET', …)` for the Redis or Sentinel at `port`; `options` of redis-cli itself. */
+export function redisCli(port, options = []) {
+    return (...words) => execFileSync('redis-cli', ['-p', String(port), ...options, ...words.map(String)], { encoding: 'utf8' }).trim();
 }
 
 export class Rig {
@@ -165,15 +165,15 @@ export class Rig {
         return agent;
     }
 
-    /** Redis on a Unix socket and a free TCP port; `redis.cli('HSET', …)`. */
-    async startRedis(extra = []) {
+    /** Redis on a free TCP port; `redis.cli('HSET', …)`. `extra`: options, or what makes them of the port; `cliOptions` of redis-cli. */
+    async startRedis(extra = [], cliOptions = []) {
         const port = await freePort();
         const dir = mkdtempSync(join(this.dir, 'redis-'));
-        const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir, ...extra];
+        const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', dir, ...(typeof extra === 'function' ? extra(port) : extra)];
         const redis = this.start('redis', 'redis-server', args);
         redis.port = port;
         redis.args = args;
-        redis.cli = redisCli(port);
+        redis.cli = redisCli(port, cliOptions);
         await redis.line(/Ready to accept connections/);
         return redis;
     }

@@ -6,28 +6,42 @@ import { freePort, redisCli, until } from './harness.mjs';
 
 export const MASTER = 'routes-main';
 
+/** `security`: { certificate (of Rig.certificate(), which is its own CA), password, sentinelPassword }; null: neither TLS nor passwords. */
+function means(security) {
+    if (!security) return { server: () => [], conf: (port) => [`port ${port}`], auth: [], cli: () => [] };
+    const { certificate, password, sentinelPassword } = security;
+    const tls = { 'tls-cert-file': certificate.cert, 'tls-key-file': certificate.key, 'tls-ca-cert-file': certificate.cert, 'tls-auth-clients': 'no', 'tls-replication': 'yes' };
+    return {
+        server: (port) => Object.entries({ port: 0, 'tls-port': port, ...tls, requirepass: password, masterauth: password }).flatMap(([name, value]) => [`--${name}`, String(value)]),
+        conf: (port) => ['port 0', `tls-port ${port}`, ...Object.entries(tls).map((pair) => pair.join(' ')), `requirepass ${sentinelPassword}`, `sentinel sentinel-pass ${sentinelPassword}`],
+        auth: [`sentinel auth-pass ${MASTER} ${password}`],
+        cli: (word) => ['--tls', '--cacert', certificate.cert, '--no-auth-warning', '-a', security[word]],
+    };
+}
+
 /**
  * { master, replica, sentinels: [{ port, cli, child }], announced() }: the two change roles as the sentinels say. `announced()` resolves with
  * { at, port } at the next +switch-master of any of them.
  */
-export async function startSentinels(rig) {
-    const master = await rig.startRedis();
-    const replica = await rig.startRedis(['--replicaof', '127.0.0.1', String(master.port)]);
+export async function startSentinels(rig, security = null) {
+    const by = means(security);
+    const master = await rig.startRedis(by.server, by.cli('password'));
+    const replica = await rig.startRedis((port) => [...by.server(port), '--replicaof', '127.0.0.1', String(master.port)], by.cli('password'));
     await until(() => /master_link_status:up/.test(replica.cli('INFO', 'replication')), 'the replica does not follow');
     const sentinels = [];
     for (let i = 0; i < 3; i++) {
         const port = await freePort();
         const file = rig.write(`sentinel-${i}.conf`, [
-            `port ${port}`, 'bind 127.0.0.1', `dir ${rig.dir}`, `sentinel monitor ${MASTER} 127.0.0.1 ${master.port} 2`,
-            `sentinel down-after-milliseconds ${MASTER} 500`, `sentinel failover-timeout ${MASTER} 3000`, '',
+            ...by.conf(port), 'bind 127.0.0.1', `dir ${rig.dir}`, `sentinel monitor ${MASTER} 127.0.0.1 ${master.port} 2`,
+            `sentinel down-after-milliseconds ${MASTER} 500`, `sentinel failover-timeout ${MASTER} 3000`, ...by.auth, '',
         ].join('\n'));
         const child = rig.start(`sentinel-${i}`, 'redis-sentinel', [file]);
         await child.line(/\+monitor/);
-        sentinels.push({ port, child, cli: redisCli(port) });
+        sentinels.push({ port, child, cli: redisCli(port, by.cli('sentinelPassword')) });
     }
     const waiting = [];
     for (const { port } of sentinels) {
-        const watch = rig.start(`watch-${port}`, 'redis-cli', ['-p', String(port), 'SUBSCRIBE', '+switch-master']);
+        const watch = rig.start(`watch-${port}`, 'redis-cli', ['-p', String(port), ...by.cli('sentinelPassword'), 'SUBSCRIBE', '+switch-master']);
         watch.process.stdout.on('data', (text) => {
             const told = /^\S+ \S+ \d+ \S+ (\d+)$/m.exec(text);
             if (told) waiting.splice(0).forEach((done) => done({ at: performance.now(), port: Number(told[1]) }));
