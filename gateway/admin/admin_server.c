@@ -250,10 +250,11 @@ static void on_idle(struct timer *timer)
 {
     struct admin_conn *conn = CONTAINER_OF(timer, struct admin_conn, idle);
 
+    timer_arm(&conn->idle, IDLE_MS);
     if (conn->request_count > 0)
-        timer_arm(&conn->idle, IDLE_MS);
-    else
-        hang_up(conn);
+        return;
+    hang_up(conn);
+    evloop_socket_ask_again(conn->socket);
 }
 
 static void take(struct admin_server *server, int fd)

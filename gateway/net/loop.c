@@ -21,9 +21,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/loop_internal.h"
+#include "net/timer.h"
 #include "net/watch.h"
 
-enum { TASK_ROUNDS_MAX = 1000 };
+enum { TASK_ROUNDS_MAX = 1000, ASK_AGAIN_MS = 100, LOG_AGAIN_MS = 10000 };
 
 struct loop {
     h2o_evloop_t *evloop;
@@ -37,7 +38,9 @@ struct loop {
     struct list residents;
     struct lookup_queue lookups;
     struct buf scratch;
-    size_t watch_count;
+    struct list watches;
+    struct timer ask_again; /* epoll refused some of them */
+    uint64_t refused_logged_ms;
 
     struct watch *wake_watch;
     int wake_fd;
@@ -80,6 +83,11 @@ static enum status loop_build(struct loop *loop)
     return STATUS_OK;
 }
 
+static void on_ask_again(struct timer *timer)
+{
+    watch_ask_again(&CONTAINER_OF(timer, struct loop, ask_again)->watches);
+}
+
 enum status loop_create(struct loop **out_loop)
 {
     struct loop *loop = mem_zeroed(sizeof(*loop));
@@ -89,6 +97,8 @@ enum status loop_create(struct loop **out_loop)
     list_init(&loop->tasks);
     list_init(&loop->next_tasks);
     list_init(&loop->residents);
+    list_init(&loop->watches);
+    timer_init(&loop->ask_again, loop, on_ask_again);
     list_init(&loop->lookups.waiting);
     clock_refresh(&loop->clock);
     timer_wheel_init(&loop->timers, loop->clock.now_ms);
@@ -141,7 +151,8 @@ void loop_destroy(struct loop **loop)
     }
     drop_messages(l);
     watch_destroy(&l->wake_watch);
-    ENSURE(l->watch_count == 0);
+    timer_cancel(&l->ask_again);
+    ENSURE(list_is_empty(&l->watches));
     ENSURE(timer_wheel_is_empty(&l->timers));
     if (l->evloop != NULL)
         evloop_destroy(l->evloop);
@@ -213,15 +224,40 @@ static void run_tasks(struct loop *loop)
     }
 }
 
+/* epoll_ctl() had no memory for a descriptor, or the user has no watches left: libh2o has taken it
+ * off its list of changes and gone no further. It is put off; who owns it has a deadline. */
+static void put_off(struct loop *loop, int error)
+{
+    ENSURE(error == ENOMEM || error == ENOSPC);
+    if (loop->evloop->_statechanged.head == NULL) /* libh2o leaves it at the one that failed */
+        loop->evloop->_statechanged.tail_ref = &loop->evloop->_statechanged.head;
+    watch_note_refused(&loop->watches);
+    if (timer_is_armed(&loop->ask_again))
+        return;
+    timer_arm(&loop->ask_again, ASK_AGAIN_MS);
+    if (loop->refused_logged_ms != 0 && loop->clock.now_ms - loop->refused_logged_ms < LOG_AGAIN_MS)
+        return;
+    loop->refused_logged_ms = loop->clock.now_ms;
+    log_warn("loop: epoll takes no more descriptors, new ones wait errno=%d", error);
+}
+
+static void poll_all(struct loop *loop, int wait_ms)
+{
+    while (h2o_evloop_run(loop->evloop, wait_ms) != 0) {
+        if (errno == EINTR)
+            return;
+        put_off(loop, errno);
+        wait_ms = 0;
+    }
+}
+
 void loop_turn(struct loop *loop, int wait_ms)
 {
     wait_ms = wait_until_next_ms(loop, wait_ms);
     list_move_all(&loop->tasks, &loop->next_tasks);
 
     loop->clock_is_stale = true;
-    if (h2o_evloop_run(loop->evloop, wait_ms) !=
-        0) /* or epoll_ctl() failed: nothing would be right from here on */
-        ENSURE(errno == EINTR);
+    poll_all(loop, wait_ms);
     if (loop->has_messages) {
         loop_woke(loop);
         run_messages(loop);
@@ -348,9 +384,9 @@ void loop_woke(struct loop *loop)
         loop->woke_us = loop->clock.now_us;
 }
 
-void loop_count_watch(struct loop *loop, int difference)
+struct list *loop_watches(struct loop *loop)
 {
-    loop->watch_count += (size_t)difference;
+    return &loop->watches;
 }
 
 struct buf *loop_scratch(struct loop *loop)

@@ -9,8 +9,13 @@
 struct timer_wheel *loop_timers(struct loop *loop);
 struct loop_counters *loop_counters_mutable(struct loop *loop);
 
-/* Watches count themselves, so that loop_destroy() can tell that all are gone. */
-void loop_count_watch(struct loop *loop, int difference);
+/* Every watch, so that loop_destroy() can tell that all are gone. */
+struct list *loop_watches(struct loop *loop);
+
+/* epoll refused descriptors: those of watches are noted before any callback can touch them again,
+ * and asked for once more a little later. */
+void watch_note_refused(struct list *watches);
+void watch_ask_again(struct list *watches);
 
 /* Bytes that live inside one callback only: callers leave it empty (buf_clear). */
 struct buf *loop_scratch(struct loop *loop);

@@ -9,7 +9,17 @@
 #include "base/mem.h"
 #include "net/loop_internal.h"
 
+/* What 2.2.5 has behind h2o_socket_t. */
+struct polled_socket {
+    h2o_socket_t common;
+    int fd;
+    int flags; /* H2O_SOCKET_FLAG_… */
+};
+
+enum { POLLED = H2O_SOCKET_FLAG_IS_POLLED_FOR_READ | H2O_SOCKET_FLAG_IS_POLLED_FOR_WRITE };
+
 struct watch {
+    struct list link;
     h2o_socket_t *socket;
     struct loop *loop;
     const struct watch_events *events;
@@ -27,7 +37,8 @@ struct watch *watch_create(struct loop *loop, int fd, const struct watch_events 
     watch->owner = owner;
     watch->socket = h2o_evloop_socket_create(loop_evloop(loop), fd, H2O_SOCKET_FLAG_DONT_READ);
     watch->socket->data = watch;
-    loop_count_watch(loop, 1);
+    ENSURE(((struct polled_socket *)(void *)watch->socket)->fd == fd);
+    list_append(loop_watches(loop), &watch->link);
     return watch;
 }
 
@@ -44,7 +55,7 @@ void watch_destroy(struct watch **watch)
     if (w == NULL)
         return;
     h2o_socket_close(w->socket);
-    loop_count_watch(w->loop, -1);
+    list_unlink(&w->link);
     mem_free(w);
     *watch = NULL;
 }
@@ -58,7 +69,7 @@ int watch_release(struct watch **watch)
         NULL; /* libh2o has no way to take back notify_write, and exporting asserts it */
     ENSURE(h2o_socket_export(w->socket, &exported) == 0); /* frees the socket, not the descriptor */
     h2o_buffer_dispose(&exported.input);
-    loop_count_watch(w->loop, -1);
+    list_unlink(&w->link);
     mem_free(w);
     *watch = NULL;
     return exported.fd;
@@ -101,4 +112,47 @@ void watch_write(struct watch *watch)
 int watch_fd(const struct watch *watch)
 {
     return h2o_socket_get_fd(watch->socket);
+}
+
+/* ---- what epoll refused ---- */
+
+/* libh2o marks a socket as polled before it asks epoll, and leaves the mark when epoll refuses. */
+static bool unmark(h2o_socket_t *socket)
+{
+    struct polled_socket *s = (struct polled_socket *)(void *)socket;
+
+    if ((s->flags & POLLED) == 0 || (s->flags & H2O_SOCKET_FLAG__EPOLL_IS_REGISTERED) != 0)
+        return false;
+    s->flags &= ~POLLED;
+    return true;
+}
+
+static void ask(h2o_socket_t *socket)
+{
+    h2o_socket_cb on_write = socket->_cb.write;
+
+    if (h2o_socket_is_reading(socket))
+        h2o_socket_read_start(socket, socket->_cb.read);
+    if ((((struct polled_socket *)(void *)socket)->flags & H2O_SOCKET_FLAG_IS_WRITE_NOTIFY) != 0) {
+        socket->_cb.write = NULL; /* as libh2o asserts */
+        h2o_socket_notify_write(socket, on_write);
+    }
+}
+
+void watch_note_refused(struct list *watches)
+{
+    LIST_EACH(watches, link)
+    (void)unmark(LIST_ITEM(link, struct watch, link)->socket);
+}
+
+void watch_ask_again(struct list *watches)
+{
+    LIST_EACH(watches, link)
+    ask(LIST_ITEM(link, struct watch, link)->socket);
+}
+
+void evloop_socket_ask_again(h2o_socket_t *socket)
+{
+    if (unmark(socket))
+        ask(socket);
 }

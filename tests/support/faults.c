@@ -12,7 +12,7 @@
  *
  * And "clock=-3600": somebody has set the wall clock back by an hour; CLOCK_MONOTONIC stays.
  *
- * epoll_ctl is left alone: libh2o asserts that it works. */
+ * poll: epoll_ctl takes no more descriptors. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +48,7 @@
     X(OPEN, "open")                                                                                \
     X(OPTION, "option")                                                                            \
     X(LOOKUP, "lookup")                                                                            \
+    X(POLL, "poll")                                                                                \
     X(WAIT, "wait")                                                                                \
     X(OPENSSL, "openssl")
 
@@ -445,6 +446,13 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     NEXT(getaddrinfo);
 
     return strikes(FAULT_LOOKUP) ? answers[roll() % 4] : next(host, service, hints, out);
+}
+
+int epoll_ctl(int fd, int what, int other, struct epoll_event *event)
+{
+    NEXT(epoll_ctl);
+    return what == EPOLL_CTL_ADD && strikes(FAULT_POLL) ? ONE_OF(ENOMEM, ENOSPC)
+                                                        : next(fd, what, other, event);
 }
 
 int epoll_wait(int fd, struct epoll_event *events, int count, int wait_ms)
