@@ -9,7 +9,7 @@ enum {
     AUTHORITY_BYTES_MAX = 255,
     STATUS_MIN = 100,
     STATUS_MAX = 599,
-    REQUEST_FIRST = 14, /* fields */
+    REQUEST_FIRST = 12, /* fields */
     RESPONSE_FIRST = 8,
     TRAILERS_FIRST = 4,
 };
@@ -58,6 +58,8 @@ static struct h2_stream *stream_of_block(struct h2_session *session, int32_t id)
 
 static void block_begins(struct h2_stream *stream)
 {
+    if (stream->base.arena.blocks == NULL)
+        arena_reserve(&stream->base.arena, stream->session->role->arena_bytes);
     stream->pseudo_seen = 0;
     stream->regular_seen = false;
     stream->is_malformed = false;
@@ -276,35 +278,38 @@ static bool on_field(void *arg, const struct hpack_field *field)
 
 /* ---- complete ---- */
 
-/* RFC 9113 §8.2.3: crumbs become one field again. */
+/* RFC 9113 §8.2.3: crumbs become one field again. Empty ones leave nothing, so that no blank stands at its end. */
 static void join_cookies(struct fields *fields, struct arena *arena, size_t crumb_count)
 {
     struct field *first = NULL;
-    size_t kept = 0, total = 0, at = 0;
+    size_t kept = 0, room = 0, len = 0;
 
     if (crumb_count < 2)
         return;
     for (size_t i = 0; i < fields->count; i++)
         if (fields->items[i].id == FIELD_COOKIE)
-            total += fields->items[i].value.len + 2;
-    if (total == 0)
+            room += fields->items[i].value.len + 2;
+    if (room == 0)
         return;
-    char *text = arena_bytes(arena, total);
+    char *text = arena_bytes(arena, room);
     for (size_t i = 0; i < fields->count; i++) {
         struct field field = fields->items[i];
 
-        if (field.id == FIELD_COOKIE) {
-            memcpy(text + at, field.value.ptr, field.value.len);
-            memcpy(text + at + field.value.len, "; ", 2);
-            at += field.value.len + 2;
-            if (first != NULL)
-                continue;
-            first = &fields->items[kept];
+        if (field.id == FIELD_COOKIE && field.value.len > 0) {
+            if (len > 0)
+                memcpy(text + len, "; ", 2);
+            len += len > 0 ? 2 : 0;
+            memcpy(text + len, field.value.ptr, field.value.len);
+            len += field.value.len;
         }
+        if (field.id == FIELD_COOKIE && first != NULL)
+            continue;
+        if (field.id == FIELD_COOKIE)
+            first = &fields->items[kept];
         fields->items[kept++] = field;
     }
-    ENSURE(first != NULL); /* total says that there is one */
-    first->value = slice_of(text, total - 2);
+    ENSURE(first != NULL); /* room says that there is one */
+    first->value = slice_of(text, len);
     fields->count = kept;
 }
 

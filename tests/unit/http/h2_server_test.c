@@ -104,6 +104,15 @@ static void cookie_crumbs_become_one_field(void **state)
     const struct fields *fields = &f->requests[0].exchange->request.fields;
     assert_int_equal(fields->count, 2);
     assert_true(slice_equal(fields_value(fields, FIELD_COOKIE), SLICE("a=1; b=2; c=3")));
+    h2_peer_headers(&f->peer, 3, END,
+                    GET("/") "cookie: \ncookie: a=1\ncookie: \ncookie: b=2\ncookie: \n");
+    h2_peer_headers(&f->peer, 5, END, GET("/") "cookie: \ncookie: \n");
+    turns(f, 3);
+    fields = &f->requests[1].exchange->request.fields;
+    assert_true(slice_equal(fields_value(fields, FIELD_COOKIE), SLICE("a=1; b=2")));
+    fields = &f->requests[2].exchange->request.fields;
+    assert_int_equal(fields->count, 1);
+    assert_int_equal(fields_value(fields, FIELD_COOKIE).len, 0);
 }
 
 static void bodies_stream_both_ways_at_once(void **state)
