@@ -31,9 +31,8 @@ void arena_deinit(struct arena *arena)
     *arena = (struct arena){ 0 };
 }
 
-static void add_block(struct arena *arena, size_t at_least_bytes)
+void arena_reserve(struct arena *arena, size_t size)
 {
-    size_t size = at_least_bytes > ARENA_BLOCK_BYTES ? at_least_bytes : ARENA_BLOCK_BYTES;
     struct arena_block *block = mem_take(sizeof(*block) + size);
 
     block->size_bytes = sizeof(*block) + size;
@@ -41,6 +40,11 @@ static void add_block(struct arena *arena, size_t at_least_bytes)
     arena->blocks = block;
     arena->next = (char *)block->memory;
     arena->left = size;
+}
+
+static void add_block(struct arena *arena, size_t at_least_bytes)
+{
+    arena_reserve(arena, at_least_bytes > ARENA_BLOCK_BYTES ? at_least_bytes : ARENA_BLOCK_BYTES);
 }
 
 char *arena_bytes(struct arena *arena, size_t size_bytes)

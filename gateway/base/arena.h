@@ -17,6 +17,9 @@ struct arena {
 void arena_init(struct arena *arena, void *memory, size_t size_bytes);
 void arena_deinit(struct arena *arena);
 
+/* An empty arena gets a piece of just this size at once: for what is known to fit, and stays long. */
+void arena_reserve(struct arena *arena, size_t size_bytes);
+
 /* Aligned for any object; never NULL. */
 void *arena_alloc(struct arena *arena, size_t size_bytes);
 char *arena_bytes(struct arena *arena, size_t size_bytes); /* unaligned */

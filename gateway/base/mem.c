@@ -66,7 +66,7 @@ enum {
     LARGE_SLACK_BYTES = 512,  /* on top: for what is a round number and a little head */
     LARGE_COUNT = 5,
     CLASS_COUNT = SMALL_COUNT + LARGE_COUNT,
-    KEPT_BYTES = 512 * 1024, /* per class */
+    KEPT_BYTES = 256 * 1024, /* per class */
 };
 
 struct piece {

@@ -46,8 +46,8 @@ struct http_client *h2_client_create(struct conn *conn, const struct http_limits
 struct http_client *h1_client_create(struct conn *conn, const struct http_limits *limits,
                                      const struct http_client_events *events, void *owner);
 
-/* Starts a request; capacity must be > 0. The slices of `head` and its fields must live as long as the exchange, or at
- * least until on_head/on_reset. `end`: no body. Never NULL. */
+/* Starts a request; capacity must be > 0. The slices of `head` and of its fields must live as long as the exchange, or at
+ * least until on_head/on_reset; the head itself and the array of fields need not. `end`: no body. Never NULL. */
 static inline struct exchange *http_client_open(struct http_client *client, const struct head *head,
                                                 bool end, const struct exchange_events *events,
                                                 void *owner)

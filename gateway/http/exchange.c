@@ -2,6 +2,8 @@
  * codec's table. */
 #include "http/exchange.h"
 
+#include <stddef.h>
+
 void exchange_send_interim(struct exchange *exchange, const struct head *head)
 {
     if (exchange->is_dead || exchange->head_sent)
@@ -48,6 +50,72 @@ void exchange_consumed(struct exchange *exchange, size_t size_bytes)
 {
     if (!exchange->is_dead)
         exchange->ops->consumed(exchange, size_bytes);
+}
+
+static bool is_kept(enum field_id id, const enum field_id *kept, size_t kept_count)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        if (kept[i] == id)
+            return true;
+    return false;
+}
+
+/* Moves what is kept of `head` to the front of its own fields; returns how much memory a copy takes. */
+static size_t strip_head(struct head *head, const enum field_id *kept, size_t kept_count)
+{
+    struct fields *fields = &head->fields;
+    size_t count = 0;
+    size_t size_bytes = head->method.len + head->scheme.len + head->authority.len +
+                        head->target.len + head->protocol.len;
+
+    for (size_t i = 0; i < fields->count; i++) {
+        struct field field = fields->items[i];
+
+        if (!is_kept(field.id, kept, kept_count))
+            continue;
+        fields->items[count++] = field;
+        size_bytes += sizeof(field) + field.value.len;
+    }
+    fields->count = fields->capacity = count;
+    return size_bytes;
+}
+
+static struct slice keep_text(struct arena *arena, struct slice text)
+{
+    return text.len > 0 ? arena_copy(arena, text) : SLICE_EMPTY; /* an empty arena stays empty */
+}
+
+static void copy_head(struct head *head, struct arena *arena)
+{
+    size_t count = head->fields.count;
+    struct field *items = count > 0 ? arena_alloc(arena, count * sizeof(*items)) : NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        items[i] = head->fields.items[i]; /* names with an id are nobody's memory */
+        items[i].value = keep_text(arena, items[i].value);
+    }
+    head->fields.items = items;
+    head->method = keep_text(arena, head->method);
+    head->scheme = keep_text(arena, head->scheme);
+    head->authority = keep_text(arena, head->authority);
+    head->target = keep_text(arena, head->target);
+    head->protocol = keep_text(arena, head->protocol);
+}
+
+void exchange_shrink(struct exchange *exchange, const enum field_id *kept, size_t kept_count)
+{
+    struct arena arena = { 0 };
+    size_t size_bytes;
+
+    if (exchange->is_dead || exchange->link->version != HTTP_2 || exchange->out_trailers.count > 0)
+        return;
+    size_bytes = strip_head(&exchange->request, kept, kept_count);
+    if (size_bytes > 0)
+        arena_reserve(&arena, size_bytes);
+    copy_head(&exchange->request, &arena); /* or the response: they are one */
+    arena_deinit(&exchange->arena);
+    exchange->arena = arena;
+    exchange->trailers = (struct fields){ 0 };
 }
 
 void exchange_reset(struct exchange *exchange, enum exchange_reset reason)

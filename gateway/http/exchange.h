@@ -74,8 +74,10 @@ struct exchange {
     void *owner;
     struct exchange_link *link; /* borrowed; valid until release */
     struct arena arena;         /* heads, trailers, and whatever the owner wants to live as long */
-    struct head request;        /* server side: as received */
-    struct head response;       /* client side: as received */
+    union {
+        struct head request;  /* server side: as received */
+        struct head response; /* client side: as received */
+    };
     struct fields trailers;     /* as received */
     struct fields out_trailers; /* to send; set by exchange_end */
     struct buf out;
@@ -109,6 +111,11 @@ void exchange_end(struct exchange *exchange, const struct fields *trailers);
  * that came with `Expect: 100-continue`; an HTTP/1.1 codec that has sent neither an interim nor a final head yet then
  * sends 100 (it does so by itself after one second). */
 void exchange_consumed(struct exchange *exchange, size_t size_bytes);
+
+/* For a stream that stays open: of the head, control data and the fields whose ids are in `kept` stay, in a piece of
+ * memory of just that size; everything else in the arena is gone, what the owner put there included. Does nothing while
+ * trailers wait to be sent. HTTP/1 exchanges live in memory of their connection and gain nothing. */
+void exchange_shrink(struct exchange *exchange, const enum field_id *kept, size_t kept_count);
 
 /* Tells the peer, drops what is in `out`, ends both directions. Does nothing on a dead one. */
 void exchange_reset(struct exchange *exchange, enum exchange_reset reason);

@@ -52,7 +52,7 @@ static void call_free_if_done(struct h1_call *call)
         return;
     buf_deinit(&call->base.out);
     arena_deinit(&call->base.arena);
-    mem_free(call);
+    mem_give(call, sizeof(*call));
     c->call_count--;
     free_if_done(c);
 }
@@ -350,13 +350,12 @@ static struct exchange *client_open(struct http_client *client, const struct hea
                                     const struct exchange_events *events, void *owner)
 {
     struct h1_client *c = CONTAINER_OF(client, struct h1_client, base);
-    struct h1_call *call = mem_alloc(sizeof(*call));
+    struct h1_call *call = mem_take(sizeof(*call));
 
     ENSURE(c->call == NULL && !c->is_closing && !c->is_closed);
     memset(call, 0, offsetof(struct h1_call, inline_memory));
     call->base.ops = &call_ops;
     call->base.link = &client->link;
-    call->base.request = *head;
     call->base.response.content_length = CONTENT_LENGTH_UNKNOWN;
     call->base.out_ended = end;
     arena_init(&call->base.arena, call->inline_memory, sizeof(call->inline_memory));
@@ -364,7 +363,8 @@ static struct exchange *client_open(struct http_client *client, const struct hea
     call->client = c;
     call->is_attached = true;
     call->is_head_request = slice_equal(head->method, SLICE("HEAD"));
-    call->wants_tunnel = head->protocol.len > 0 || slice_equal(head->method, SLICE("CONNECT"));
+    call->asks_connect = head->protocol.len == 0 && slice_equal(head->method, SLICE("CONNECT"));
+    call->wants_tunnel = head->protocol.len > 0 || call->asks_connect;
     c->call = call;
     c->call_count++;
     client->open_count = 1;

@@ -23,6 +23,7 @@ struct h1_call {
     bool has_head; /* the final one */
     bool is_tunnel;
     bool wants_tunnel;
+    bool asks_connect; /* a tunnel by CONNECT */
     bool is_head_request;
     bool is_refused_by_us; /* our own check of the request failed; nothing was sent */
     bool heard;            /* a byte of the response came */

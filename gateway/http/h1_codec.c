@@ -58,7 +58,7 @@ static const struct exchange_ops stream_ops;
 
 struct h1_stream *h1_stream_create(struct h1_codec *c)
 {
-    struct h1_stream *stream = mem_alloc(sizeof(*stream));
+    struct h1_stream *stream = mem_take(sizeof(*stream));
 
     memset(stream, 0, offsetof(struct h1_stream, inline_memory));
     stream->base.ops = &stream_ops;
@@ -81,7 +81,7 @@ static void stream_free_if_done(struct h1_stream *stream)
         return;
     buf_deinit(&stream->base.out);
     arena_deinit(&stream->base.arena);
-    mem_free(stream);
+    mem_give(stream, sizeof(*stream));
     c->stream_count--;
     free_if_done(c);
 }

@@ -52,7 +52,7 @@ static bool opens_tunnel(const struct h1_call *call, const struct head *head,
 {
     if (!call->wants_tunnel)
         return false;
-    if (call->base.request.protocol.len == 0) /* CONNECT */
+    if (call->asks_connect)
         return head->status >= 200 && head->status <= 299;
     return head->status == 101 && framing->is_upgrade && head->protocol.len > 0;
 }

@@ -186,10 +186,9 @@ bool h2_message_complete(struct h2_stream *stream, bool end_stream)
 {
     bool is_right = end_stream; /* trailers are the end */
 
-    if (stream->collecting == &stream->base.request)
-        is_right = request_complete(stream);
-    else if (stream->collecting != NULL)
-        is_right = response_complete(stream, end_stream);
+    if (stream->collecting != NULL)
+        is_right = stream->session->role->is_server ? request_complete(stream)
+                                                    : response_complete(stream, end_stream);
     return is_right && !(end_stream && stream->promised_bytes >= 0 &&
                          stream->body_bytes != (uint64_t)stream->promised_bytes);
 }

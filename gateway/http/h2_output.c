@@ -99,12 +99,12 @@ static bool serve(struct h2_session *session, struct h2_stream *stream)
 
     list_unlink(&stream->ready);
     if (stream->is_resetting) {
-        if (!stream->head_waits) /* else the peer has never heard of it */
+        if (stream->pending == NULL) /* else the peer has never heard of it */
             h2_send_reset(session, stream->id, stream->reset_code);
         h2_stream_closed(stream, stream->reset_code);
         return true;
     }
-    if (stream->head_waits)
+    if (stream->pending != NULL)
         frame_request(session, stream);
     if (stream->end_framed) {
         if (stream->end_received)

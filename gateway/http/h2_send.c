@@ -201,7 +201,7 @@ static void add_field(struct h2_session *session, const struct field *field)
 
 void h2_send_request(struct h2_session *session, struct h2_stream *stream)
 {
-    const struct head *head = &stream->base.request;
+    const struct head *head = stream->pending;
     bool is_connect = slice_equal(head->method, SLICE("CONNECT"));
     bool is_tunnel = is_connect && head->protocol.len == 0;
     size_t at = block_begin(session);

@@ -60,6 +60,7 @@ struct h2_stream {
     uint64_t stuck_since_ms; /* `out` holds bytes and none left since; 0: nothing waits */
     uint64_t head_offset;    /* client: where in the output its HEADERS began */
     uint64_t stop_due_ms;    /* server: the answer is out, the upload not yet; 0: not so */
+    struct head *pending;    /* client: the request, until it is framed; owned, fields included */
     struct head *collecting; /* the head that fields go to; NULL for trailers */
     unsigned pseudo_seen;    /* of the block: see h2_message.c */
     bool regular_seen : 1;   /* of the block: no pseudo field may follow */
@@ -68,7 +69,6 @@ struct h2_stream {
     bool is_released : 1;
     bool was_owned : 1;    /* an owner got it: it is freed only when that one has released it */
     bool has_owner : 1;    /* events may run */
-    bool head_waits : 1;   /* client: base.request is not framed yet, its fields are ours */
     bool has_source : 1;   /* a body may follow the head */
     bool end_framed : 1;   /* our END_STREAM is framed */
     bool end_received : 1; /* the peer's END_STREAM was */
@@ -79,12 +79,11 @@ struct h2_stream {
     bool head_received : 1; /* the final head; fields that follow are trailers */
     bool asked_head : 1;    /* client: HEAD, no body may come */
     bool asked_connect : 1; /* client: CONNECT, a 2xx has no length */
-    char inline_memory[];
 };
 
 struct h2_role {
     bool is_server;
-    size_t arena_bytes; /* inline memory of a stream */
+    size_t arena_bytes; /* of a stream, from its first head on */
     /* A whole head has arrived in stream->collecting; base.in_ended is set when nothing follows. */
     void (*on_head)(struct h2_session *session, struct h2_stream *stream);
     /* Bookkeeping only, before its owner is told. */

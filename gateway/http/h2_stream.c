@@ -59,15 +59,12 @@ static void remove_from_slot(struct h2_session *session, struct h2_stream *strea
 
 struct h2_stream *h2_stream_create(struct h2_session *session, int32_t id)
 {
-    size_t arena_bytes = session->role->arena_bytes;
-    struct h2_stream *stream = mem_take(sizeof(*stream) + arena_bytes);
+    struct h2_stream *stream = mem_take(sizeof(*stream));
 
     memset(stream, 0, sizeof(*stream));
     stream->base.ops = &h2_stream_ops;
     stream->base.link = session->link;
-    stream->base.request.content_length = CONTENT_LENGTH_UNKNOWN;
-    stream->base.response.content_length = CONTENT_LENGTH_UNKNOWN;
-    arena_init(&stream->base.arena, stream->inline_memory, arena_bytes);
+    stream->base.request.content_length = CONTENT_LENGTH_UNKNOWN; /* or the response's */
     stream->session = session;
     stream->id = id;
     stream->send_window = (int32_t)session->peer.window_bytes;
@@ -91,27 +88,29 @@ void h2_stream_ready(struct h2_stream *stream)
         list_append(&stream->session->ready, &stream->ready);
 }
 
+static size_t pending_bytes(size_t field_count)
+{
+    return sizeof(struct head) + field_count * sizeof(struct field);
+}
+
 void h2_stream_keep_request(struct h2_stream *stream, const struct head *head)
 {
-    size_t size_bytes = head->fields.count * sizeof(struct field);
+    size_t count = head->fields.count;
+    struct head *pending = mem_take(pending_bytes(count));
 
-    stream->base.request = *head;
-    stream->base.request.fields.items = mem_take(size_bytes);
-    if (size_bytes > 0)
-        memcpy(stream->base.request.fields.items, head->fields.items, size_bytes);
-    stream->head_waits = true;
+    *pending = *head;
+    pending->fields.items = (struct field *)(pending + 1);
+    if (count > 0)
+        memcpy(pending->fields.items, head->fields.items, count * sizeof(struct field));
+    stream->pending = pending;
     h2_stream_ready(stream);
 }
 
 void h2_stream_forget_request(struct h2_stream *stream)
 {
-    struct fields *fields = &stream->base.request.fields;
-
-    if (!stream->head_waits)
-        return;
-    stream->head_waits = false;
-    mem_give(fields->items, fields->count * sizeof(struct field));
-    *fields = (struct fields){ 0 };
+    if (stream->pending != NULL)
+        mem_give(stream->pending, pending_bytes(stream->pending->fields.count));
+    stream->pending = NULL;
 }
 
 static void free_if_done(struct h2_stream *stream)
@@ -124,7 +123,7 @@ static void free_if_done(struct h2_stream *stream)
     h2_stream_forget_request(stream);
     buf_deinit(&stream->base.out);
     arena_deinit(&stream->base.arena);
-    mem_give(stream, sizeof(*stream) + session->role->arena_bytes);
+    mem_give(stream, sizeof(*stream));
     session->stream_count--;
     session->idle_since_ms = h2_now_ms(session);
     h2_session_free_if_done(session);
@@ -218,7 +217,7 @@ void h2_stream_closed(struct h2_stream *stream, enum h2_error code)
 static enum exchange_reset reason_of_loss(const struct h2_stream *stream)
 {
     const struct h2_session *session = stream->session;
-    bool unsent = stream->head_waits || session->written_total <= stream->head_offset;
+    bool unsent = stream->pending != NULL || session->written_total <= stream->head_offset;
 
     return !session->role->is_server && unsent ? RESET_REFUSED : RESET_LOST;
 }

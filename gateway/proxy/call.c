@@ -17,6 +17,7 @@ enum {
     CUT_MS = 500,
     RETRY_MIN_MS = 25,
     RETRY_SPREAD_MS = 225,
+    REQUEST_FIELDS = 48, /* more of them take memory of the call */
 };
 
 enum step { STEP_WAIT, STEP_AGAIN };
@@ -483,18 +484,19 @@ static enum status make_target(struct call *call, struct upstream_target *out)
 
 static void open_upstream(struct call *call, struct http_client *client)
 {
-    struct head *head = arena_alloc(&call->heads, sizeof(*head));
+    struct field items[REQUEST_FIELDS];
+    struct head head = { .fields = { .items = items, .capacity = REQUEST_FIELDS } };
     bool is_whole = (relay_request_is_empty(&call->relay) && call->relay.held.len == 0) ||
                     (call->port != NULL && call->port->request.is_preflight);
 
     call->times.connected_us = since_start_us(call);
     if (call->port != NULL)
         call->port->was_reused = client->opened_count > 0;
-    call->kind->make_request(call, head);
+    call->kind->make_request(call, &head);
     call->maybe_delivered = true;
     call_move(call, CALL_RELAYING);
     relay_attach(&call->relay,
-                 http_client_open(client, head, is_whole, &call_upstream_events, call), is_whole);
+                 http_client_open(client, &head, is_whole, &call_upstream_events, call), is_whole);
     if (call->port != NULL)
         port_call_note_progress(call);
 }

@@ -29,7 +29,8 @@ struct call_kind {
     /* AUTHORIZING. OK: principal is set (NULL where a route is public). AGAIN: it has answered by
      * itself. */
     enum status (*authorize)(struct call *call);
-    /* The head of the request to the agent, in call->heads. */
+    /* The head of the request to the agent. `out` comes with room for ordinary fields; what is made for it lives in
+     * call->heads. */
     void (*make_request)(struct call *call, struct head *out);
 };
 

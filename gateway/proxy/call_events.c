@@ -161,6 +161,8 @@ static void track_response(struct call *call, const struct head *head)
         relay->tracks_edge = slice_starts_with_nocase(type, SLICE("application/grpc-web"));
     else if (call->exec.caller == CALLER_GRPC)
         relay->tracks_edge = slice_starts_with_nocase(type, SLICE("application/grpc"));
+    if (fields_find_named(&head->fields, SLICE("grpc-status")) != NULL)
+        relay->tracks_edge = false; /* all is said in the head */
     stream_edge_init(&relay->edge, call->exec.caller == CALLER_CONNECT_STREAM ? 0x02
                                    : call->exec.caller == CALLER_GRPC_WEB     ? 0x80
                                                                               : 0);
@@ -171,9 +173,8 @@ static void track_response(struct call *call, const struct head *head)
 static bool response_is_cut(const struct call *call, const struct fields *trailers)
 {
     const struct relay *relay = &call->relay;
-    const struct fields *head = &relay->upstream->response.fields;
 
-    if (!relay->tracks_edge || fields_find_named(head, SLICE("grpc-status")) != NULL)
+    if (!relay->tracks_edge)
         return false;
     if (call->exec.caller == CALLER_GRPC)
         return fields_find_named(trailers, SLICE("grpc-status")) == NULL;
@@ -219,6 +220,29 @@ static void send_response_head(struct call *call, const struct head *head, bool 
     arena_deinit(&arena);
 }
 
+/* A stream may stay open for hours with nothing on it: what it holds of the heads is what its log line, and the
+ * list of what is open, say of the request. */
+static void shrink_stream(struct call *call)
+{
+    static const enum field_id kept[] = { FIELD_CONTENT_TYPE, FIELD_USER_AGENT,
+                                          FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID };
+    struct exchange *client = call_client(call), *upstream = call->relay.upstream;
+    bool is_id_ours =
+        call->request_id.ptr >= call->ids && call->request_id.ptr < call->ids + sizeof(call->ids);
+
+    /* Words may be in the arena, and trailers that wait in HTTP/1's exchange. */
+    if (call->words != NULL || upstream->link->version != HTTP_2 ||
+        upstream->out_trailers.count > 0)
+        return;
+    exchange_shrink(upstream, NULL, 0);
+    exchange_shrink(client, kept, sizeof(kept) / sizeof(kept[0]));
+    if (!is_id_ours)
+        call->request_id = fields_value(&client->request.fields, FIELD_X_REQUEST_ID);
+    call->exec.path = call->exec.query = SLICE_EMPTY;
+    call->exec.token = call->exec.named_computer = SLICE_EMPTY;
+    call->exec.content_type = fields_value(&client->request.fields, FIELD_CONTENT_TYPE);
+}
+
 static void on_upstream_head(struct exchange *exchange, const struct head *head)
 {
     static const struct fields none;
@@ -248,6 +272,8 @@ static void on_upstream_head(struct exchange *exchange, const struct head *head)
             call_finish(call, STATUS_OK, ENDED_BY_AGENT);
         else if (ends)
             response_ended(call, &none);
+        else if (call->relay.tracks_edge)
+            shrink_stream(call);
     }
     call_leave(call);
 }

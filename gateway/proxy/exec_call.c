@@ -195,6 +195,7 @@ static void exec_make_request(struct call *call, struct head *out)
         .authority = call->computer->computer.agent,
         .target = exec_request_target(&call->exec, request->target, arena),
         .protocol = SLICE_EMPTY,
+        .fields = out->fields,
         .content_length = request->content_length,
     };
     forward_request_fields(&request->fields, &identity, arena, &out->fields);

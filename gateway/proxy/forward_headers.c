@@ -76,7 +76,7 @@ static bool is_nominated(const struct fields *fields, const struct field *field)
 
 static void make_room(struct fields *into, struct arena *arena, size_t count)
 {
-    if (into->items != NULL)
+    if (into->capacity >= count)
         return;
     into->items = arena_alloc(arena, count * sizeof(*into->items));
     into->capacity = count;

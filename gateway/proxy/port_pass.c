@@ -133,6 +133,7 @@ void port_pass_request(struct call *call, struct head *out)
         .authority = port_host_value(&names, arena),
         .target = port_request_target(parsed, request->target, false, arena),
         .protocol = parsed->is_websocket ? SLICE("websocket") : SLICE_EMPTY,
+        .fields = out->fields,
         .content_length = has_no_body ? CONTENT_LENGTH_UNKNOWN : request->content_length,
     };
     forward_request_fields(&request->fields, &identity, arena, &out->fields);

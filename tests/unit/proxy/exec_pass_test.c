@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "connect/envelope.h"
+#include "proxy/call_list.h"
 
 #define AUTH "authorization: Bearer $T\n"
 #define STREAM "content-type: application/connect+json\n" AUTH
@@ -105,6 +106,36 @@ static void a_stream_flows_both_ways_before_either_side_ends(void **state)
     TURN_UNTIL(f, request.ended);
     assert_false(request.was_reset);
     assert_int_equal(request.body.len, 12 + 7);
+    request_close(&request);
+    client_close(&client);
+}
+
+/* An open stream lets go of the heads; what its list entry and its error say of the request stays. */
+static void an_open_stream_still_knows_what_was_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request request = { 0 };
+    struct buf list = { 0 };
+
+    client_open(&client, f, false);
+    request_send(&request, &client, "POST /process.Process/Start?a=b",
+                 "user-agent: somebody/1\nx-many: 1\nx-request-id: from-the-client\n" STREAM, NULL);
+    TURN_UNTIL(f, f->call_count == 1);
+    agent_answer(&f->calls[0], 200, "content-type: application/connect+json\nx-agent: 1\n", false);
+    TURN_UNTIL(f, request.status == 200);
+    proxy_list_calls(f->proxy, 10, &list);
+    assert_true(buf_has(&list, "\"path\":\"/process.Process/Start?...\""));
+    assert_true(buf_has(&list, "\"method\":\"POST\""));
+    buf_deinit(&list);
+    agent_envelope(&f->calls[0], 0, "{}");
+    agent_reset(&f->calls[0], RESET_INTERNAL);
+    TURN_UNTIL(f, request.ended);
+    assert_true(buf_has(&request.body, "\"code\":\"")); /* as the end of its own protocol */
+    fixture_read_log(f, &list);
+    assert_true(buf_has(&list, "\"user_agent\":\"somebody/1\""));
+    assert_true(buf_has(&list, "\"path\":\"/process.Process/Start?...\""));
+    buf_deinit(&list);
     request_close(&request);
     client_close(&client);
 }
@@ -341,6 +372,7 @@ int main(void)
         TEST(all_eight_methods_pass_over_h1),
         TEST(an_http1_agent_is_spoken_to_in_http1),
         TEST(a_stream_flows_both_ways_before_either_side_ends),
+        TEST(an_open_stream_still_knows_what_was_asked),
         TEST(grpc_trailers_and_te_pass),
         TEST(trailers_only_passes),
         TEST(the_agent_learns_who_asks_and_nothing_of_the_token),
