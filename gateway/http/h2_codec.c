@@ -5,7 +5,7 @@
 #include "http/cut_log.h"
 #include "http/h2_session.h"
 
-enum { SERVER_STREAM_ARENA_BYTES = 1264 }; /* an ordinary request with a token fits */
+enum { SERVER_STREAM_ARENA_BYTES = 1072 }; /* an ordinary request with a token fits */
 
 struct h2_codec {
     struct server_codec base;

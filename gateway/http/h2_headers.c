@@ -9,7 +9,7 @@ enum {
     AUTHORITY_BYTES_MAX = 255,
     STATUS_MIN = 100,
     STATUS_MAX = 599,
-    REQUEST_FIRST = 12, /* fields */
+    REQUEST_FIRST = 10, /* fields */
     RESPONSE_FIRST = 8,
     TRAILERS_FIRST = 4,
 };
