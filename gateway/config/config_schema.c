@@ -125,7 +125,9 @@ const struct schema_key config_schema[] = {
     { "auth.cache_entries", VALUE_SIZE, AT(token.cache_entries), "65536", BETWEEN(1, 1u << 24),
       .words = "Verified tokens remembered per worker." },
     { "auth.on_expiry", VALUE_CHOICE, AT(on_expiry), "close", .choices = expiry_names,
-      .words = "What happens to an open stream when its token's `exp` passes." },
+      .words =
+          "What happens to an open stream when its token's `exp` passes, by the wall clock: also "
+          "when that is set." },
     { "auth.sessions", VALUE_CHOICE, AT(sessions), "auto", .choices = sessions_names,
       .words = "`required`: a token whose `session:{sid}` record is absent is refused; `optional`: "
                "only `revoked` refuses; `auto`: required "
