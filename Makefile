@@ -25,8 +25,8 @@ demo: build
 test: deps-test lint test-release test-asan
 
 test-release:
-	@cmake --preset release >/dev/null && cmake --build build -j $(JOBS)
-	@ctest --test-dir build --output-on-failure --no-tests=error --repeat until-pass:3 -j $(JOBS)
+	@cmake --preset release >/dev/null && cmake --build build -j $$(( $(JOBS) + 1 ))
+	@ctest --test-dir build --output-on-failure --no-tests=error --repeat until-pass:3 -j $$(( $(JOBS) + 1 ))
 
 test-asan:
 	@cmake --preset asan >/dev/null && cmake --build build-asan -j $(JOBS)
