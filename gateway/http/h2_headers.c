@@ -278,7 +278,20 @@ static bool on_field(void *arg, const struct hpack_field *field)
 
 /* ---- complete ---- */
 
-/* RFC 9113 §8.2.3: crumbs become one field again. Empty ones leave nothing, so that no blank stands at its end. */
+/* Returns the new length; empty crumbs leave nothing, so that no blank stands at the end. */
+static size_t add_crumb(char *text, size_t len, struct slice crumb)
+{
+    if (crumb.len == 0)
+        return len;
+    if (len > 0) {
+        memcpy(text + len, "; ", 2);
+        len += 2;
+    }
+    memcpy(text + len, crumb.ptr, crumb.len);
+    return len + crumb.len;
+}
+
+/* RFC 9113 §8.2.3: crumbs become one field again. */
 static void join_cookies(struct fields *fields, struct arena *arena, size_t crumb_count)
 {
     struct field *first = NULL;
@@ -295,17 +308,12 @@ static void join_cookies(struct fields *fields, struct arena *arena, size_t crum
     for (size_t i = 0; i < fields->count; i++) {
         struct field field = fields->items[i];
 
-        if (field.id == FIELD_COOKIE && field.value.len > 0) {
-            if (len > 0)
-                memcpy(text + len, "; ", 2);
-            len += len > 0 ? 2 : 0;
-            memcpy(text + len, field.value.ptr, field.value.len);
-            len += field.value.len;
-        }
-        if (field.id == FIELD_COOKIE && first != NULL)
-            continue;
-        if (field.id == FIELD_COOKIE)
+        if (field.id == FIELD_COOKIE) {
+            len = add_crumb(text, len, field.value);
+            if (first != NULL)
+                continue;
             first = &fields->items[kept];
+        }
         fields->items[kept++] = field;
     }
     ENSURE(first != NULL); /* room says that there is one */

@@ -280,14 +280,13 @@ static void an_unreadable_registry_is_unavailable_never_not_found(void **state)
     client_close(&client);
 }
 
-static void the_limit_per_session_is_kept_and_given_back(void **state)
+/* Beside one open request that of `fields` is refused; when that one has gone, it is let in. */
+static void expect_one_at_a_time(struct fixture *f, const char *fields)
 {
-    struct fixture *f = *state;
     struct client client;
     struct request first = { 0 }, again = { 0 };
-    struct refusal row = { LIST, UNARY AUTH, 429, "retry-after: 1\n" };
+    struct refusal row = { LIST, fields, 429, "retry-after: 1\n" };
 
-    f->options.requests_per_session = 1;
     fixture_apply_options(f);
     client_open(&client, f, false);
     request_send(&first, &client, LIST, UNARY AUTH, NULL);
@@ -296,23 +295,28 @@ static void the_limit_per_session_is_kept_and_given_back(void **state)
     request_close(&first);
     TURN_UNTIL(f, f->calls[0].was_reset);
     assert_int_equal(f->calls[0].reason, RESET_CANCEL);
-    request_send(&again, &client, LIST, UNARY AUTH, NULL);
+    request_send(&again, &client, LIST, fields, NULL);
     TURN_UNTIL(f, f->call_count == 2);
     request_close(&again);
     client_close(&client);
+}
+
+static void the_limit_per_session_is_kept_and_given_back(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.requests_per_session = 1;
+    expect_one_at_a_time(f, UNARY AUTH);
 }
 
 /* Of whichever session: a session more is no way round it. */
 static void the_limit_per_computer_is_kept_over_all_sessions_and_given_back(void **state)
 {
     struct fixture *f = *state;
-    struct client client;
-    struct request first = { 0 }, again = { 0 };
     struct buf fields = { 0 };
     char claims[256];
 
     f->options.requests_per_computer = 1;
-    fixture_apply_options(f);
     fake_store_set(f->store, RECORD_SESSION, "ses_2", "kind=exec;computer=cmp_1;user=usr_2");
     snprintf(claims, sizeof(claims),
              "\"exp\":%lld,\"sid\":\"ses_2\",\"cid\":\"cmp_1\",\"sub\":\"usr_2\",\"kind\":\"exec\","
@@ -321,19 +325,7 @@ static void the_limit_per_computer_is_kept_over_all_sessions_and_given_back(void
     buf_append(&fields, SLICE(UNARY "authorization: Bearer "));
     fixture_token(f, claims, &fields);
     buf_append(&fields, SLICE("\n"));
-
-    struct refusal row = { LIST, buf_text(&fields), 429, "retry-after: 1\n" };
-
-    client_open(&client, f, false);
-    request_send(&first, &client, LIST, UNARY AUTH, NULL);
-    TURN_UNTIL(f, f->call_count == 1);
-    expect_refusal(f, &client, &row);
-    request_close(&first);
-    TURN_UNTIL(f, f->calls[0].was_reset);
-    request_send(&again, &client, LIST, buf_text(&fields), NULL);
-    TURN_UNTIL(f, f->call_count == 2);
-    request_close(&again);
-    client_close(&client);
+    expect_one_at_a_time(f, buf_text(&fields));
     buf_deinit(&fields);
 }
 
