@@ -11,11 +11,9 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/mem.h"
 #include "proxy/proxy_internal.h"
-#include "redis_server.h"
+#include "redis_control.h"
 #include "route/route_store_redis.h"
 
 enum { PATIENCE_MS = 3000, ID_BYTES = 16 };
@@ -33,17 +31,6 @@ static const struct route_resolver_options resolving = { .max_entries = 10,
                                                          .missing_ms = 30000,
                                                          .max_stale_ms = 60000,
                                                          .lookup_ms = 2000 };
-
-static void connect_control(struct fixture *f)
-{
-    struct timeval patience = { .tv_sec = 5 };
-
-    if (f->control != NULL)
-        redisFree(f->control);
-    f->control = redisConnectUnixWithTimeout(f->server.socket_path, patience);
-    assert_non_null(f->control);
-    assert_int_equal(f->control->err, 0);
-}
 
 static long long ask_redis(struct fixture *f, const char *command)
 {
@@ -90,7 +77,7 @@ static int setup(void **state)
     char url[160];
 
     redis_server_create(&f->server, NULL, false);
-    connect_control(f);
+    redis_control_connect(&f->control, &f->server);
     assert_int_equal(loop_create(&f->loop), STATUS_OK);
     snprintf(url, sizeof(url), "unix://%s", f->server.socket_path);
     assert_int_equal(redis_endpoint_parse(slice_from_string(url), &error, &endpoint), STATUS_OK);
@@ -333,7 +320,7 @@ static void redis_away_is_a_failure_and_once_it_is_back_the_next_one_asks(void *
 
     assert_true(counts_to(f, &f->proxy.counters.wakes_failed, 1));
     redis_server_start(&f->server);
-    connect_control(f);
+    redis_control_connect(&f->control, &f->server);
     for (int i = 0; i < 300 && !route_resolver_link_is_up(f->proxy.routes); i++)
         loop_turn(f->loop, 10);
     struct wake_entry *second = enter(f, "cmp_1");

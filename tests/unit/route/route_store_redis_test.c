@@ -7,11 +7,9 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include <hiredis/hiredis.h>
-
 #include "base/mem.h"
 #include "net/timer.h"
-#include "redis_server.h"
+#include "redis_control.h"
 #include "route/route_resolver.h"
 #include "route/route_store_redis.h"
 
@@ -39,19 +37,6 @@ static uint64_t now_ms(void)
     return clock.now_ms;
 }
 
-static void control_connect(struct fixture *f)
-{
-    struct timeval patience = { .tv_sec = 5 };
-
-    if (f->control != NULL)
-        redisFree(f->control);
-    f->control = redisConnectUnixWithTimeout(f->server.socket_path, patience);
-    assert_non_null(f->control);
-    assert_int_equal(f->control->err, 0);
-    if (f->server.password != NULL)
-        freeReplyObject(redisCommand(f->control, "AUTH %s", f->server.password));
-}
-
 static void control(struct fixture *f, const char *format, ...)
 {
     va_list arguments;
@@ -70,7 +55,7 @@ static int begin(void **state)
     struct fixture *f = mem_zeroed(sizeof(*f));
 
     redis_server_create(&f->server, NULL, false);
-    control_connect(f);
+    redis_control_connect(&f->control, &f->server);
     assert_int_equal(loop_create(&f->loop), STATUS_OK);
     *state = f;
     return 0;
@@ -339,7 +324,7 @@ static void when_redis_dies_known_records_serve_and_unknown_ones_are_unavailable
     assert_in_range(now_ms() - start_ms, 0, 50); /* fails fast once the outage is known */
 
     redis_server_start(&f->server);
-    control_connect(f);
+    redis_control_connect(&f->control, &f->server);
     put(f, "c", "h:2");
     put(f, "e", "h:5");
     start_ms = now_ms();
@@ -364,7 +349,7 @@ static void no_request_to_a_known_record_fails_while_redis_is_killed_and_restart
             loop_turn(f->loop, 1);
         }
         redis_server_start(&f->server);
-        control_connect(f);
+        redis_control_connect(&f->control, &f->server);
         put(f, "c", "h:1"); /* before the link is up again: the retry waits longer than that */
         uint64_t due_ms = now_ms() + 2000;
         while (!route_resolver_link_is_up(f->resolver) && now_ms() < due_ms) {
@@ -388,7 +373,7 @@ static void a_lookup_rides_over_a_short_outage(void **state)
     assert_non_null(lookup);
     run_for(f, 100);
     redis_server_start(&f->server);
-    control_connect(f);
+    redis_control_connect(&f->control, &f->server);
     put(f, "c", "h:1");
     for (uint64_t due_ms = now_ms() + 2500; !found.done && now_ms() < due_ms;)
         loop_turn(f->loop, 20);
@@ -765,7 +750,7 @@ static int begin_with_password_and_tls(void **state)
     struct fixture *f = mem_zeroed(sizeof(*f));
 
     redis_server_create(&f->server, "p@ss word", true);
-    control_connect(f);
+    redis_control_connect(&f->control, &f->server);
     assert_int_equal(loop_create(&f->loop), STATUS_OK);
     *state = f;
     return 0;
