@@ -49,7 +49,7 @@ def quiet_streams(bench, proxy, open_streams, token, connections, count):
             if time.monotonic() > end or child.poll() is not None:
                 raise Failure(f"{proxy.name}: {open_streams() - before} streams are open instead of {count}")
             time.sleep(0.1)
-        time.sleep(0.5)
+        time.sleep(3)  # quiet: what opening them took is over for all of the proxies
         yield
         if open_streams() - before < count or child.poll() is not None:
             raise Failure(f"{proxy.name}: only {open_streams() - before} of {count} streams stayed open")

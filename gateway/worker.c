@@ -239,6 +239,7 @@ static void on_beat(struct timer *timer)
     struct worker *w = CONTAINER_OF(timer, struct worker, beat);
 
     counter_add(&w->beats, 1);
+    mem_cool();
     if (w->proxy != NULL)
         proxy_follow_wall_clock(w->proxy);
     timer_arm(&w->beat, BEAT_MS);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/ensure.h"
+#include "base/slab.h"
 
 void ensure_failed(const char *condition, const char *file, int line)
 {
@@ -57,15 +58,12 @@ void mem_free(void *memory)
     free(memory);
 }
 
-/* ---- per-thread lists of free pieces ---- */
+/* ---- pieces that come and go: small ones in slabs, larger ones in lists of free ones ---- */
 
 enum {
-    SMALL_STEP_BYTES = 64, /* classes of small pieces: 64, 128 … 4096 */
-    SMALL_COUNT = 64,
-    LARGE_FIRST_BYTES = 8192, /* of large ones: 8, 16 … 128 KiB; above malloc decides */
-    LARGE_SLACK_BYTES = 512,  /* on top: for what is a round number and a little head */
-    LARGE_COUNT = 5,
-    CLASS_COUNT = SMALL_COUNT + LARGE_COUNT,
+    FIRST_BYTES = 8192, /* classes of large pieces: 8, 16 … 128 KiB; above malloc decides */
+    SLACK_BYTES = 512,  /* on top: for what is a round number and a little head */
+    CLASS_COUNT = 5,
     KEPT_BYTES = 256 * 1024, /* per class */
 };
 
@@ -94,18 +92,14 @@ static _Thread_local struct piece_list kept[CLASS_COUNT];
 
 static size_t bytes_of(size_t size_class)
 {
-    if (size_class < SMALL_COUNT)
-        return (size_class + 1) * SMALL_STEP_BYTES;
-    return ((size_t)LARGE_FIRST_BYTES << (size_class - SMALL_COUNT)) + LARGE_SLACK_BYTES;
+    return ((size_t)FIRST_BYTES << size_class) + SLACK_BYTES;
 }
 
 /* CLASS_COUNT: none. */
 static size_t size_class_of(size_t size_bytes)
 {
-    size_t size_class = SMALL_COUNT;
+    size_t size_class = 0;
 
-    if (size_bytes <= SMALL_STEP_BYTES * SMALL_COUNT)
-        return size_bytes > 0 ? (size_bytes - 1) / SMALL_STEP_BYTES : 0;
     while (size_class < CLASS_COUNT && size_bytes > bytes_of(size_class))
         size_class++;
     return size_class;
@@ -113,10 +107,16 @@ static size_t size_class_of(size_t size_bytes)
 
 void *mem_take(size_t size_bytes)
 {
+    if (!PIECES_ARE_KEPT)
+        return mem_alloc(size_bytes);
+    if (size_bytes <= SLAB_MAX_BYTES)
+        return checked(slab_take(size_bytes));
+
     size_t size_class = size_class_of(size_bytes);
 
-    if (!PIECES_ARE_KEPT || size_class == CLASS_COUNT)
+    if (size_class == CLASS_COUNT)
         return mem_alloc(size_bytes);
+
     struct piece *piece = kept[size_class].first;
     if (piece == NULL)
         return mem_alloc(bytes_of(size_class));
@@ -133,6 +133,10 @@ void mem_give(void *memory, size_t size_bytes)
 
     if (piece == NULL)
         return;
+    if (PIECES_ARE_KEPT && size_bytes <= SLAB_MAX_BYTES) {
+        slab_give(memory);
+        return;
+    }
     if (!PIECES_ARE_KEPT || size_class == CLASS_COUNT ||
         kept[size_class].count * bytes_of(size_class) >= KEPT_BYTES) {
         mem_free(memory);
@@ -141,6 +145,11 @@ void mem_give(void *memory, size_t size_bytes)
     piece->next = kept[size_class].first;
     kept[size_class].first = piece;
     kept[size_class].count++;
+}
+
+void mem_cool(void)
+{
+    slab_cool();
 }
 
 void mem_wipe(void *memory, size_t size_bytes)

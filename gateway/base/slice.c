@@ -38,20 +38,6 @@ struct slice slice_cut(struct slice *rest, char separator)
     return before;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct slice slice_trim(struct slice s)
-{
-    while (s.len > 0 && is_blank(s.ptr[0]))
-        s = slice_skip(s, 1);
-    while (s.len > 0 && is_blank(s.ptr[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 bool slice_to_u64(struct slice s, uint64_t *out_number)
 {
     uint64_t number = 0;

@@ -76,8 +76,20 @@ size_t slice_find(struct slice s, char byte);
  * is none). */
 struct slice slice_cut(struct slice *rest, char separator);
 
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
-struct slice slice_trim(struct slice s);
+static inline struct slice slice_trim(struct slice s)
+{
+    while (s.len > 0 && is_blank(s.ptr[0]))
+        s = slice_skip(s, 1);
+    while (s.len > 0 && is_blank(s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
 
 /* Decimal digits only, no sign, no blank, no overflow. */
 bool slice_to_u64(struct slice s, uint64_t *out_number);
