@@ -2,7 +2,7 @@
  * directions at once, kept alive while the peer keeps to the letter. Responses are read in
  * h1_response.c.
  *
- *     open ─▶ work (end of turn) ─▶ one gathered write
+ *     open ─▶ work (behind the callback) ─▶ one gathered write
  *     conn readable ─▶ scratch ─▶ interim heads, head, body ─▶ owner
  *
  * The conn is used again when the request was sent whole, the response read whole, and nothing
@@ -20,7 +20,7 @@ static struct h1_call *call_of(struct exchange *exchange)
 void h1_client_schedule(struct h1_client *c)
 {
     if (!c->is_destroyed)
-        task_defer(c->base.loop, &c->work);
+        task_defer_soon(c->base.loop, &c->work);
 }
 
 /* ---- lifetimes ---- */

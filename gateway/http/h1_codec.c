@@ -2,7 +2,7 @@
  * directions at once. Input is in h1_input.c.
  *
  *     conn readable ─▶ scratch ─▶ head, then body ─▶ owner    a pipelined request waits in pending
- *     owner ─▶ exchange ops ─▶ work (end of turn) ─▶ one gathered write
+ *     owner ─▶ exchange ops ─▶ work (behind the callback) ─▶ one gathered write
  *
  * - An operation changes state and schedules `work`; events, closing and the next request come from
  *   there or from input.
@@ -30,7 +30,7 @@ static struct h1_stream *stream_of(struct exchange *exchange)
 void h1_codec_schedule(struct h1_codec *c)
 {
     if (!c->is_closed)
-        task_defer(http_server_loop(c->base.server), &c->work);
+        task_defer_soon(http_server_loop(c->base.server), &c->work);
 }
 
 /* ---- lifetimes ---- */

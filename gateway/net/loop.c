@@ -24,7 +24,7 @@
 #include "net/timer.h"
 #include "net/watch.h"
 
-enum { TASK_ROUNDS_MAX = 1000, ASK_AGAIN_MS = 100, LOG_AGAIN_MS = 10000 };
+enum { TASK_ROUNDS_MAX = 1000, SOON_ROUNDS_MAX = 16, ASK_AGAIN_MS = 100, LOG_AGAIN_MS = 10000 };
 
 struct loop {
     h2o_evloop_t *evloop;
@@ -33,6 +33,7 @@ struct loop {
     uint64_t woke_us;    /* when the turn began; 0: it was counted */
     struct loop_counters counters;
     struct timer_wheel timers;
+    struct list soon_tasks;
     struct list tasks;
     struct list next_tasks;
     struct list residents;
@@ -94,6 +95,7 @@ enum status loop_create(struct loop **out_loop)
 
     ENSURE(pthread_mutex_init(&loop->mutex, NULL) == 0);
     list_init(&loop->messages);
+    list_init(&loop->soon_tasks);
     list_init(&loop->tasks);
     list_init(&loop->next_tasks);
     list_init(&loop->residents);
@@ -172,7 +174,8 @@ static void count_turn(struct loop *loop)
 /* How long this turn may wait: not at all when work is left, else until the next timer. */
 static int wait_until_next_ms(struct loop *loop, int wait_ms)
 {
-    if (wait_ms <= 0 || !list_is_empty(&loop->tasks) || !list_is_empty(&loop->next_tasks))
+    if (wait_ms <= 0 || !list_is_empty(&loop->soon_tasks) || !list_is_empty(&loop->tasks) ||
+        !list_is_empty(&loop->next_tasks))
         return 0;
 
     uint64_t next_ms = timer_wheel_next_ms(&loop->timers);
@@ -206,21 +209,36 @@ static void run_messages(struct loop *loop)
     }
 }
 
+/* Those that wait now: what they defer waits for the next round. */
+static void run_round(struct list *tasks)
+{
+    struct list running;
+
+    list_init(&running);
+    list_move_all(&running, tasks);
+    while (!list_is_empty(&running)) {
+        struct task *task = LIST_FIRST(&running, struct task, link);
+
+        list_unlink(&task->link);
+        task->run(task);
+    }
+}
+
+void loop_left_callback(struct loop *loop)
+{
+    for (unsigned round = 0; round < SOON_ROUNDS_MAX && !list_is_empty(&loop->soon_tasks); round++)
+        run_round(&loop->soon_tasks);
+}
+
 /* A task deferred by a task runs in the next round of the same turn. Tasks that defer each other
  * for ever get 1000 rounds, then descriptors and timers have their turn. */
 static void run_tasks(struct loop *loop)
 {
-    for (unsigned round = 0; round < TASK_ROUNDS_MAX && !list_is_empty(&loop->tasks); round++) {
-        struct list running;
-
-        list_init(&running);
-        list_move_all(&running, &loop->tasks);
-        while (!list_is_empty(&running)) {
-            struct task *task = LIST_FIRST(&running, struct task, link);
-
-            list_unlink(&task->link);
-            task->run(task);
-        }
+    for (unsigned round = 0; round < TASK_ROUNDS_MAX; round++) {
+        if (list_is_empty(&loop->soon_tasks) && list_is_empty(&loop->tasks))
+            return;
+        run_round(&loop->soon_tasks);
+        run_round(&loop->tasks);
     }
 }
 
@@ -351,6 +369,12 @@ void task_defer(struct loop *loop, struct task *task)
 {
     list_unlink(&task->link); /* it may wait for the next turn; this one is sooner */
     list_append(&loop->tasks, &task->link);
+}
+
+void task_defer_soon(struct loop *loop, struct task *task)
+{
+    list_unlink(&task->link);
+    list_append(&loop->soon_tasks, &task->link);
 }
 
 void task_defer_next(struct loop *loop, struct task *task)

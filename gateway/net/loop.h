@@ -2,7 +2,9 @@
  * One per worker; everything but loop_post() and loop_stop() belongs to the thread that runs it.
  *
  * A turn: wait (epoll, no longer than the next timer) → callbacks of ready descriptors → messages → timers → tasks,
- * until no task is left. Conns gather what they write in tasks, so that one turn ends in one write per conn. */
+ * until no task is left. Conns that many share gather what they write in tasks, so that one turn ends in one write per
+ * conn. A conn that serves one exchange at a time gathers nothing by waiting for the others: its tasks run behind the
+ * callback that called for them, while the bytes are in the cache. */
 #pragma once
 
 #include "base/clock.h"
@@ -50,6 +52,10 @@ struct task {
 };
 void task_init(struct task *task, task_fn *run);
 void task_defer(struct loop *loop, struct task *task); /* harmless when it waits already */
+void task_defer_soon(
+    struct loop *loop,
+    struct task
+        *task); /* behind the callback of this descriptor, or as task_defer() when none runs */
 void task_defer_next(struct loop *loop,
                      struct task *task); /* at the end of the next turn, which then does not wait */
 void task_cancel(struct task *task);     /* harmless when it does not wait */

@@ -9,6 +9,9 @@
 struct timer_wheel *loop_timers(struct loop *loop);
 struct loop_counters *loop_counters_mutable(struct loop *loop);
 
+/* A descriptor's callback has returned: what it put off until then runs. */
+void loop_left_callback(struct loop *loop);
+
 /* Every watch, so that loop_destroy() can tell that all are gone. */
 struct list *loop_watches(struct loop *loop);
 

@@ -78,19 +78,23 @@ int watch_release(struct watch **watch)
 static void on_readable(h2o_socket_t *socket, const char *error)
 {
     struct watch *watch = socket->data;
+    struct loop *loop = watch->loop; /* the owner may destroy the watch */
 
     (void)error; /* the owner's own read tells */
-    loop_woke(watch->loop);
+    loop_woke(loop);
     watch->events->on_readable(watch->owner);
+    loop_left_callback(loop);
 }
 
 static void on_writable(h2o_socket_t *socket, const char *error)
 {
     struct watch *watch = socket->data;
+    struct loop *loop = watch->loop; /* the owner may destroy the watch */
 
     (void)error;
-    loop_woke(watch->loop);
+    loop_woke(loop);
     watch->events->on_writable(watch->owner);
+    loop_left_callback(loop);
 }
 
 void watch_read(struct watch *watch, bool enabled)
@@ -127,16 +131,22 @@ static bool unmark(h2o_socket_t *socket)
     return true;
 }
 
-static void ask(h2o_socket_t *socket)
+static void ask_read(h2o_socket_t *socket)
+{
+    if (h2o_socket_is_reading(socket))
+        h2o_socket_read_start(socket, socket->_cb.read);
+}
+
+/* libh2o has taken the request to be notified for done; only the callback is left of it. */
+static void ask_write(h2o_socket_t *socket)
 {
     h2o_socket_cb on_write = socket->_cb.write;
 
-    if (h2o_socket_is_reading(socket))
-        h2o_socket_read_start(socket, socket->_cb.read);
-    if ((((struct polled_socket *)(void *)socket)->flags & H2O_SOCKET_FLAG_IS_WRITE_NOTIFY) != 0) {
-        socket->_cb.write = NULL; /* as libh2o asserts */
-        h2o_socket_notify_write(socket, on_write);
-    }
+    if (!h2o_socket_is_writing(socket) || (((struct polled_socket *)(void *)socket)->flags &
+                                           H2O_SOCKET_FLAG_IS_POLLED_FOR_WRITE) != 0)
+        return;
+    socket->_cb.write = NULL; /* as libh2o asserts */
+    h2o_socket_notify_write(socket, on_write);
 }
 
 void watch_note_refused(struct list *watches)
@@ -148,11 +158,16 @@ void watch_note_refused(struct list *watches)
 void watch_ask_again(struct list *watches)
 {
     LIST_EACH(watches, link)
-    ask(LIST_ITEM(link, struct watch, link)->socket);
+    {
+        h2o_socket_t *socket = LIST_ITEM(link, struct watch, link)->socket;
+
+        ask_read(socket);
+        ask_write(socket);
+    }
 }
 
 void evloop_socket_ask_again(h2o_socket_t *socket)
 {
     if (unmark(socket))
-        ask(socket);
+        ask_read(socket); /* a write that waits is of a socket that epoll has taken */
 }

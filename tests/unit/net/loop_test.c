@@ -4,9 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -315,6 +318,115 @@ static void watches_may_be_destroyed_inside_a_callback(void **state)
     close(two[1]);
 }
 
+/* Stands before libc's for libh2o: the next `refusals` descriptors are not taken. */
+static unsigned refusals;
+
+int epoll_ctl(int fd, int what, int other, struct epoll_event *event)
+{
+    if (what == EPOLL_CTL_ADD && refusals > 0) {
+        refusals--;
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, fd, what, other, event);
+}
+
+/* Both are asked for once more, and more than once, until epoll takes them. */
+static void what_epoll_refuses_is_asked_for_again(void **state)
+{
+    struct watched r = { 0 }, w = { 0 };
+    int reads[2], writes[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, reads), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, writes), 0);
+    loop_turn(loop, 0); /* the loop's own descriptor is in */
+    r.watch = watch_create(loop, reads[0], &events, &r);
+    w.watch = watch_create(loop, writes[0], &events, &w);
+    assert_int_equal(write(reads[1], "x", 1), 1);
+    watch_read(r.watch, true);
+    watch_write(w.watch);
+    refusals = 5;
+    for (unsigned i = 0; i < 20 && (r.readable == 0 || w.writable == 0); i++)
+        loop_turn(loop, 200);
+    assert_int_equal(refusals, 0);
+    assert_int_equal(w.writable, 1);
+    assert_true(r.readable > 0);
+    watch_destroy(&r.watch);
+    watch_destroy(&w.watch);
+    loop_turn(loop, 0);
+    close(reads[1]);
+    close(writes[1]);
+}
+
+/* Every callback puts one off; a soon one must have run before the next callback, another not. */
+struct in_order {
+    struct watch *watch;
+    struct task task;
+    struct in_order *other;
+    bool is_soon;
+    unsigned ran;
+    unsigned other_ran; /* when this one's callback came */
+};
+
+static void run_in_order(struct task *task)
+{
+    CONTAINER_OF(task, struct in_order, task)->ran++;
+}
+
+static void on_readable_in_order(void *owner)
+{
+    struct in_order *o = owner;
+
+    o->other_ran = o->other->ran;
+    watch_read(o->watch, false);
+    if (o->is_soon)
+        task_defer_soon(loop, &o->task);
+    else
+        task_defer(loop, &o->task);
+    assert_int_equal(o->ran, 0);
+}
+
+static const struct watch_events in_order_events = { .on_readable = on_readable_in_order };
+
+/* Returns how many of the two callbacks found the other's task done; both tasks run once. */
+static unsigned done_between_callbacks(bool is_soon)
+{
+    struct in_order two[2] = { { .is_soon = is_soon }, { .is_soon = is_soon } };
+    int fds[2][2];
+
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]), 0);
+        two[i].watch = watch_create(loop, fds[i][0], &in_order_events, &two[i]);
+        two[i].other = &two[1 - i];
+        task_init(&two[i].task, run_in_order);
+        watch_read(two[i].watch, true);
+        assert_int_equal(write(fds[i][1], "x", 1), 1);
+    }
+    loop_turn(loop, 1000);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(two[i].ran, 1);
+        watch_destroy(&two[i].watch);
+        close(fds[i][1]);
+    }
+    loop_turn(loop, 0);
+    return two[0].other_ran + two[1].other_ran;
+}
+
+static void soon_is_behind_the_callback_and_before_the_next(void **state)
+{
+    struct counting a = { 0 };
+
+    (void)state;
+    assert_int_equal(done_between_callbacks(true), 1);
+    assert_int_equal(done_between_callbacks(false), 0);
+    task_init(&a.task, run_counting); /* no callback around: the next turn does not wait for it */
+    task_defer_soon(loop, &a.task);
+    task_defer_soon(loop, &a.task);
+    loop_turn(loop, 60000);
+    assert_int_equal(a.count, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -331,6 +443,8 @@ int main(void)
         TEST(watch_polls_only_what_is_wanted),
         TEST(hung_up_descriptor_that_nobody_wants_does_not_spin),
         TEST(watches_may_be_destroyed_inside_a_callback),
+        TEST(what_epoll_refuses_is_asked_for_again),
+        TEST(soon_is_behind_the_callback_and_before_the_next),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
