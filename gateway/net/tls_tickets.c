@@ -24,6 +24,7 @@ enum {
     SHORT_KEY_BYTES = 48,
     LONG_KEY_BYTES = 80,
     FILE_KEYS_MAX = 32,
+    TICKETS_PER_HANDSHAKE = 1, /* of TLS 1.3: our clients have a conn or two */
     RANDOM_KEYS = 3,
     RANDOM_KEY_LIFE_MS = 3600 * 1000
 };
@@ -178,8 +179,8 @@ static bool set_up(struct ticket_key *key, unsigned char *iv, EVP_CIPHER_CTX *ci
            EVP_CipherInit_ex(cipher, aes, NULL, key->aes, iv, encrypts) == 1;
 }
 
-/* 1: go on; 2: the same, and give the client a ticket of the first key; 0: no such key (a full
- * handshake follows); -1: failed. */
+/* 1: go on; 2: the same, and give the client a ticket of the first key, as one of TLS 1.3 uses each
+ * but once (RFC 8446 appendix C.4); 0: no such key (a full handshake follows); -1: failed. */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int encrypts)
 {
@@ -200,10 +201,11 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     mem_wipe(&key, sizeof(key));
     if (!is_set_up)
         return -1;
-    return encrypts || is_first ? 1 : 2;
+    return encrypts || (is_first && SSL_version(ssl) < TLS1_3_VERSION) ? 1 : 2;
 }
 
 void tls_tickets_install(struct ssl_ctx_st *ctx)
 {
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
+    (void)SSL_CTX_set_num_tickets(ctx, TICKETS_PER_HANDSHAKE);
 }

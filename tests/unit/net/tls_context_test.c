@@ -207,6 +207,16 @@ static void ticket_keys_have_48_or_80_bytes(void **state)
                      STATUS_CONFIG_INVALID);
 }
 
+static unsigned ticket_count;
+
+static int on_ticket(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    (void)session;
+    ticket_count++;
+    return 0;
+}
+
 /* Handshake in memory; returns the server's view of resumption. */
 static bool shake(struct tls_context *context, SSL_CTX *client_ctx, SSL_SESSION **session)
 {
@@ -235,6 +245,28 @@ static bool shake(struct tls_context *context, SSL_CTX *client_ctx, SSL_SESSION 
     SSL_free(client);
     SSL_free(server);
     return resumed;
+}
+
+/* A ticket costs a tenth of a handshake, and OpenSSL's default are two; a client of TLS 1.3 uses each once, so
+ * a resumed session gets the next one. */
+static void each_handshake_gives_one_ticket(void **state)
+{
+    struct fixture *f = *state;
+    SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+    SSL_SESSION *session = NULL;
+    struct tls_context *context;
+
+    assert_int_equal(create(f, NULL, NULL, &context), STATUS_OK);
+    SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT);
+    SSL_CTX_sess_set_new_cb(client, on_ticket);
+    ticket_count = 0;
+    assert_false(shake(context, client, &session));
+    assert_int_equal(ticket_count, 1);
+    assert_true(shake(context, client, &session));
+    assert_int_equal(ticket_count, 2);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(client);
+    tls_context_unref(&context);
 }
 
 static void rotated_ticket_keys_still_decrypt(void **state)
@@ -296,6 +328,7 @@ int main(void)
         TEST(sessions_of_both_roles_give_idle_buffers_back),
         TEST(wrong_files_are_named),
         TEST(ticket_keys_have_48_or_80_bytes),
+        TEST(each_handshake_gives_one_ticket),
         TEST(rotated_ticket_keys_still_decrypt),
         TEST(self_signed_key_is_for_the_owner_alone),
     };
