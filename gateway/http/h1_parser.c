@@ -301,15 +301,17 @@ static bool is_authority(struct slice text, struct slice scheme, struct arena *a
     return authority_normalize(text, scheme, arena, out_normal) == STATUS_OK;
 }
 
-static bool is_same_authority(struct slice a, struct slice b, struct slice scheme)
+/* `other`: NULL when there is nothing to compare with. */
+static bool is_same_authority(struct slice a, const struct slice *other, struct slice scheme)
 {
     char memory[600];
     struct arena arena;
-    struct slice normal_a, normal_b;
+    struct slice normal, normal_other;
 
     arena_init(&arena, memory, sizeof(memory));
-    bool same = is_authority(a, scheme, &arena, &normal_a) &&
-                is_authority(b, scheme, &arena, &normal_b) && slice_equal(normal_a, normal_b);
+    bool same = is_authority(a, scheme, &arena, &normal) &&
+                (other == NULL || (is_authority(*other, scheme, &arena, &normal_other) &&
+                                   slice_equal(normal, normal_other)));
     arena_deinit(&arena);
     return same;
 }
@@ -402,14 +404,13 @@ enum status h1_check_request_line(struct slice line, const struct h1_rules *rule
 static enum status check_host(struct parse *p, struct slice scheme)
 {
     struct slice said = p->head->authority;
+    bool is_origin_form = said.ptr == NULL;
 
-    if (p->host_count != 1 || !is_same_authority(p->host, p->host, scheme))
+    if (p->host_count != 1 || !is_same_authority(p->host, is_origin_form ? NULL : &said, scheme))
         return STATUS_MALFORMED;
-    if (said.ptr == NULL) { /* origin-form */
+    if (is_origin_form)
         p->head->authority = p->host;
-        return STATUS_OK;
-    }
-    return is_same_authority(said, p->host, scheme) ? STATUS_OK : STATUS_MALFORMED;
+    return STATUS_OK;
 }
 
 static enum status check_upgrade(struct parse *p)

@@ -68,7 +68,7 @@ static bool put_field(struct text *text, const struct field *field)
     struct slice value = slice_trim(field->value);
     struct slice spelling = spellings[field->id];
 
-    if (!is_token(field->name) || !is_field_value(value))
+    if ((field->id == FIELD_OTHER && !is_token(field->name)) || !is_field_value(value))
         return false;
     put(text, spelling.len > 0 ? spelling : field->name);
     put(text, SLICE(": "));

@@ -135,11 +135,12 @@ bool field_list_contains(struct slice list, struct slice lower_token)
     return false;
 }
 
-static bool is_letter_or_digit(unsigned char c)
+/* Of the bytes of a host name: letters, digits, hyphens, dots (these are tokens, too). */
+static bool is_host_byte(unsigned char c)
 {
     unsigned char lower = c | 0x20;
 
-    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9');
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
 }
 
 bool is_token(struct slice text)
@@ -171,11 +172,6 @@ static bool has_control(struct slice text)
             return true;
     }
     return false;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 /* Eight bytes at a time, as values are most of a head; the last eight may overlap the ones before. */
@@ -212,26 +208,24 @@ bool field_is_hop_by_hop(enum field_id id)
 
 /* ---- authority ---- */
 
-/* Letters, digits, hyphens in labels that are not empty. The rest of RFC 3986's reg-name ('%',
- * sub-delims) names no host that DNS or a certificate could know. */
-static bool is_host_name(struct slice host)
+/* Copies letters, digits, hyphens in labels that are not empty, in lower case; false for all else. The
+ * rest of RFC 3986's reg-name ('%', sub-delims) names no host that DNS or a certificate could know. */
+static bool copy_host_name(char *into, struct slice host)
 {
-    size_t label_len = 0;
+    char before = '.';
 
     for (size_t i = 0; i < host.len; i++) {
-        unsigned char c = (unsigned char)host.ptr[i];
+        char c = (char)token_lower_case[(unsigned char)host.ptr[i]];
 
-        if (c == '.' && label_len > 0)
-            label_len = 0;
-        else if (is_letter_or_digit(c) || c == '-')
-            label_len++;
-        else
+        if (!is_host_byte((unsigned char)c) || (c == '.' && before == '.'))
             return false;
+        into[i] = c;
+        before = c;
     }
-    return label_len > 0;
+    return before != '.';
 }
 
-static bool is_ipv6_literal(struct slice host)
+static bool copy_ipv6_literal(char *into, struct slice host)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
@@ -240,6 +234,9 @@ static bool is_ipv6_literal(struct slice host)
         memchr(host.ptr, '\0', host.len) != NULL)
         return false;
     slice_to_string(slice_of(host.ptr + 1, host.len - 2), text, sizeof(text));
+    for (size_t i = 0; i < host.len; i++)
+        into[i] =
+            host.ptr[i] >= 'A' && host.ptr[i] <= 'F' ? (char)(host.ptr[i] | 0x20) : host.ptr[i];
     return inet_pton(AF_INET6, text, &address) == 1;
 }
 
@@ -282,16 +279,12 @@ enum status authority_normalize(struct slice authority, struct slice scheme, str
         return STATUS_MALFORMED;
     if (!is_ipv6 && slice_ends_with(host, SLICE(".")))
         host.len--;
-    if (is_ipv6 ? !is_ipv6_literal(host) : !is_host_name(host))
-        return STATUS_MALFORMED;
 
     char *text = arena_bytes(arena, host.len + sizeof(":65535"));
     size_t len = host.len;
 
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-        text[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-    }
+    if (is_ipv6 ? !copy_ipv6_literal(text, host) : !copy_host_name(text, host))
+        return STATUS_MALFORMED;
     if (port != 0 && port != default_port(scheme)) {
         char digits[5];
         size_t count = 0;
