@@ -6,7 +6,8 @@
 
 enum {
     GATHER_BYTES = 64 * 1024,
-    WORTH_BYTES = 1024, /* less room than that is not worth a frame */
+    WORTH_BYTES = 1024,    /* less room than that is not worth a frame */
+    PROGRESS_BYTES = 1024, /* less within limits.write_stall is no progress */
     WRITES_PER_TURN = 8,
 };
 
@@ -63,6 +64,18 @@ static void append_data(struct h2_session *session, struct h2_stream *stream, si
     session->flood.payload_bytes += count;
 }
 
+/* A peer that opens its window byte by byte keeps what waits for it as one that keeps it shut. */
+static void note_progress(struct h2_session *session, struct h2_stream *stream, size_t count)
+{
+    bool is_empty = stream->base.out.len == 0;
+
+    stream->progress_bytes += (uint32_t)count;
+    if (!is_empty && stream->stuck_since_ms != 0 && stream->progress_bytes < PROGRESS_BYTES)
+        return;
+    stream->stuck_since_ms = is_empty ? 0 : h2_now_ms(session);
+    stream->progress_bytes = 0;
+}
+
 /* A frame of DATA, its end, its trailers. Its owner may do anything in on_drained. */
 static void frame_body(struct h2_session *session, struct h2_stream *stream, size_t count)
 {
@@ -76,7 +89,7 @@ static void frame_body(struct h2_session *session, struct h2_stream *stream, siz
         append_data(session, stream, 0, true);
     if (count > 0) {
         buf_consume(&exchange->out, count);
-        stream->stuck_since_ms = exchange->out.len > 0 ? h2_now_ms(session) : 0;
+        note_progress(session, stream, count);
     }
     if (is_last)
         h2_stream_ended(stream);

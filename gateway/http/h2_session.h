@@ -57,7 +57,8 @@ struct h2_stream {
     uint64_t body_bytes;    /* received */
     int64_t promised_bytes; /* of the peer's body; CONTENT_LENGTH_UNKNOWN: any */
     uint64_t opened_ms;
-    uint64_t stuck_since_ms; /* `out` holds bytes and none left since; 0: nothing waits */
+    uint64_t stuck_since_ms; /* `out` holds bytes and hardly any left since; 0: nothing waits */
+    uint32_t progress_bytes; /* these; fewer than are progress */
     uint64_t head_offset;    /* client: where in the output its HEADERS began */
     uint64_t stop_due_ms;    /* server: the answer is out, the upload not yet; 0: not so */
     struct head *pending;    /* client: the request, until it is framed; owned, fields included */

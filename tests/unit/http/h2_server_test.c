@@ -592,6 +592,48 @@ static void a_stream_whose_window_stays_shut_is_reset_alone(void **state)
     assert_int_equal(h2_peer_data_bytes(&f->peer, 3), 10);
 }
 
+static void a_stream_that_is_taken_byte_by_byte_is_reset_as_if_its_window_stayed_shut(void **state)
+{
+    struct fixture *f = *state;
+    static char bytes[70000];
+
+    f->limits.write_stall_ms = 150;
+    started(state);
+    h2_peer_headers(&f->peer, 1, END, GET("/"));
+    h2_peer_window(&f->peer, 0, 1 << 20);
+    turns(f, 3);
+    recorder_send_head(&f->requests[0], 200, false);
+    exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
+    turns(f, 3);
+    for (unsigned i = 0; i < 40 && h2_peer_error(&f->peer, 1) != NGHTTP2_CANCEL; i++) {
+        h2_peer_window(&f->peer, 1, 1);
+        wait_ms(f, 10);
+    }
+    assert_int_equal(h2_peer_error(&f->peer, 1), NGHTTP2_CANCEL);
+    assert_int_equal(counter_read(&http_server_counters(f->server)->stalled_streams), 1);
+}
+
+static void a_slow_reader_that_takes_a_kilobyte_in_time_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    static char bytes[70000];
+
+    f->limits.write_stall_ms = 400;
+    started(state);
+    h2_peer_headers(&f->peer, 1, END, GET("/"));
+    h2_peer_window(&f->peer, 0, 1 << 20);
+    turns(f, 3);
+    recorder_send_head(&f->requests[0], 200, false);
+    exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
+    for (unsigned i = 0; i < 4; i++) { /* longer than write_stall in all */
+        wait_ms(f, 150);
+        h2_peer_window(&f->peer, 1, 1100);
+        turns(f, 3);
+    }
+    assert_false(f->requests[0].reset);
+    assert_int_equal(h2_peer_data_bytes(&f->peer, 1), 65535 + 4 * 1100);
+}
+
 static void destroying_the_server_tells_every_owner(void **state)
 {
     struct fixture *f = started(state);
@@ -683,6 +725,8 @@ int main(void)
         T(a_silent_peer_is_pinged_and_then_given_up),
         T(a_stalled_transport_is_given_up),
         T(a_stream_whose_window_stays_shut_is_reset_alone),
+        T(a_stream_that_is_taken_byte_by_byte_is_reset_as_if_its_window_stayed_shut),
+        T(a_slow_reader_that_takes_a_kilobyte_in_time_goes_on),
         T(destroying_the_server_tells_every_owner),
         T(the_answer_is_made_fit_for_http2),
         T(secrets_are_never_indexed),
