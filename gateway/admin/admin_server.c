@@ -25,6 +25,7 @@ enum {
     EXHAUSTED_PAUSE_MS = 100,
     LAST_TURNS = 50,
     LAST_TURN_MS = 10,
+    RESERVE = 4, /* descriptors: one for what an answer reads, the others for connections */
     IDLE_MS = 10000,
     LIBRARY_IDLE_MS = 7 * 24 * 3600 * 1000, /* libh2o's timeouts run by the wall clock, which may
                                                be set; ours does the work */
@@ -45,6 +46,9 @@ struct admin_server {
     struct admin_api api;
     struct watch *door;
     struct timer pause;
+    struct process_facts *facts;
+    int reserve[RESERVE]; /* of no use, but to be given up when the process has no other left */
+    size_t reserve_count;
     struct list conns;
     size_t conn_count;
     struct task nudge;
@@ -185,6 +189,34 @@ static bool admit(const struct admin_server *server, const h2o_req_t *req,
     return true;
 }
 
+/* ---- the reserve ---- */
+
+static void fill_reserve(struct admin_server *server)
+{
+    while (server->reserve_count < RESERVE) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+        if (fd == -1)
+            return;
+        server->reserve[server->reserve_count++] = fd;
+    }
+}
+
+/* The descriptor may be taken by a worker before we use it: hence more than one, and no promise. */
+static bool give_up_one(struct admin_server *server)
+{
+    if (server->reserve_count == 0)
+        return false;
+    close(server->reserve[--server->reserve_count]);
+    return true;
+}
+
+static void drop_reserve(struct admin_server *server)
+{
+    while (give_up_one(server))
+        continue;
+}
+
 /* ---- requests ---- */
 
 static void on_request_gone(void *memory)
@@ -215,8 +247,11 @@ static int on_req(h2o_handler_t *handler, h2o_req_t *req)
     request->base.query = target;
     request->base.body = slice_of(req->entity.base, req->entity.len);
     request->base.answer = send_answer;
-    if (admit(server, req, &request->base))
+    if (admit(server, req, &request->base)) {
+        (void)give_up_one(server); /* what is in use is read from files */
         admin_api_handle(&server->api, &request->base);
+        fill_reserve(server);
+    }
     return 0;
 }
 
@@ -237,6 +272,7 @@ static void on_conn_closed(void *data)
     timer_cancel(&conn->idle);
     server->conn_count--;
     mem_free(conn);
+    fill_reserve(server);
     read_when_allowed(server);
 }
 
@@ -275,13 +311,30 @@ static void take(struct admin_server *server, int fd)
 
 static void on_pause_over(struct timer *timer)
 {
-    read_when_allowed(CONTAINER_OF(timer, struct admin_server, pause));
+    struct admin_server *server = CONTAINER_OF(timer, struct admin_server, pause);
+
+    fill_reserve(server);
+    read_when_allowed(server);
+}
+
+static int accept_one(struct admin_server *server)
+{
+    int fd = accept4(watch_fd(server->door), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    /* The last of the reserve is for what an answer reads. */
+    while (fd == -1 && (errno == EMFILE || errno == ENFILE) && server->reserve_count > 1 &&
+           give_up_one(server)) {
+        fd = accept4(watch_fd(server->door), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            server->facts->admin_reserve_used++;
+    }
+    return fd;
 }
 
 static void on_knock(void *owner)
 {
     struct admin_server *server = owner;
-    int fd = accept4(watch_fd(server->door), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept_one(server);
 
     if (fd >= 0)
         take(server, fd);
@@ -353,6 +406,7 @@ enum status admin_server_create(struct loop *loop, const struct admin_options *o
     struct admin_server *server = mem_zeroed(sizeof(*server));
 
     server->loop = loop;
+    server->facts = options->facts;
     server->address = options->address;
     server->secret = options->secret != NULL ? mem_copy_string(options->secret) : NULL;
     list_init(&server->conns);
@@ -370,6 +424,7 @@ enum status admin_server_create(struct loop *loop, const struct admin_options *o
 
     if (status == STATUS_OK) {
         build_http(server);
+        fill_reserve(server);
         *out_server = server;
     } else {
         admin_server_destroy(&server);
@@ -435,6 +490,7 @@ void admin_server_destroy(struct admin_server **server)
         admin_api_close(&s->api);
         end_conns(s);
     }
+    drop_reserve(s);
     admin_api_deinit(&s->api);
     records_destroy(&s->api.records);
     if (s->is_built && list_is_empty(&s->conns)) {

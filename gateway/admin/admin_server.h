@@ -11,9 +11,9 @@ struct admin_server;
 
 struct admin_options {
     struct address address;
-    int inherited_fd;                  /* > 0: a listening socket from outside (takes it) */
-    const char *secret;                /* NULL: none, only on a Unix socket. Copied */
-    const struct process_facts *facts; /* borrowed */
+    int inherited_fd;            /* > 0: a listening socket from outside (takes it) */
+    const char *secret;          /* NULL: none, only on a Unix socket. Copied */
+    struct process_facts *facts; /* borrowed */
     struct route_store
         *store; /* taken; NULL: records cannot be written. The server's own, on `loop` */
     struct records_options records;

@@ -75,6 +75,9 @@ static const struct row rows[] = {
     { "accept_pauses_total", "reason=\"connections\"", "counter", pause_help, ACCEPTS_AT(full) },
     { "accept_pauses_total", "reason=\"descriptors\"", "counter", pause_help,
       ACCEPTS_AT(exhausted) },
+    { "epoll_refusals_total", "", "counter",
+      "Descriptors that epoll did not take at first (ENOMEM, ENOSPC); they are asked for again.",
+      LOOP_AT(epoll_refusals) },
     { "tls_handshakes_total", "", "counter", "TLS handshakes that came to their end.",
       HTTP_AT(tls_handshakes) },
     { "tls_resumptions_total", "", "counter", "TLS handshakes that resumed a session.",
@@ -513,6 +516,10 @@ static void print_process(const struct process_facts *facts, struct buf *into)
 {
     uint64_t dropped = 0;
 
+    family(into, "admin_reserve_used_total", "counter",
+           "Connections of the admin listener that took a descriptor of its reserve, since the "
+           "process had no other left.");
+    sample(into, "admin_reserve_used_total", "", facts->admin_reserve_used);
     family(into, "build_info", "gauge", "Always 1; the version is a label.");
     buf_append(into, SLICE("exec_gateway_build_info{version=\"" GATEWAY_VERSION "\"} 1\n"));
     single(into, "start_time_seconds", "gauge", "When the process started.",

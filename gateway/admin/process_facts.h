@@ -34,6 +34,7 @@ struct process_facts {
     bool last_reload_failed;
     bool is_draining;
     unsigned memory_pressure;     /* 0–3 */
+    uint64_t admin_reserve_used;  /* counted by the admin server */
     uint64_t memory_pressures[4]; /* how often each level was reached, since the start */
 };
 

@@ -250,6 +250,7 @@ static void put_off(struct loop *loop, int error)
     if (loop->evloop->_statechanged.head == NULL) /* libh2o leaves it at the one that failed */
         loop->evloop->_statechanged.tail_ref = &loop->evloop->_statechanged.head;
     watch_note_refused(&loop->watches);
+    counter_add(&loop->counters.epoll_refusals, 1);
     if (timer_is_armed(&loop->ask_again))
         return;
     timer_arm(&loop->ask_again, ASK_AGAIN_MS);

@@ -40,6 +40,8 @@ const struct clock *loop_clock(const struct loop *loop);
 struct loop_counters {
     struct histogram turn;
     struct counter tls_floods; /* clients cut for too many TLS messages after the handshake */
+    struct counter
+        epoll_refusals; /* descriptors that epoll did not take; they were asked for again */
 };
 const struct loop_counters *loop_counters(const struct loop *loop);
 

@@ -96,12 +96,14 @@ async function settled() {
 function faultsTest(name, words, { harmless = false, rare = [] } = {}) {
     test(name, { skip: isSanitized && 'allocations are the sanitizer\'s', timeout: (SECONDS + 60) * 1000 }, async (t) => {
         let struck;
+        const refusals = await admin.metric('exec_gateway_epoll_refusals_total');
         await faults(words);
         const { done, failures } = await underLoad(SECONDS * 1000, async () => { struck = await faults(''); });
         t.diagnostic(`${JSON.stringify(Object.fromEntries(Object.entries(struck).filter(([, n]) => n > 0)))} failed; ${Object.values(done).reduce((a, b) => a + b)} requests worked, ${failures.length} did not`);
         assert.equal(gateway.exited, false, gateway.err.slice(-3000));
         for (const name of words.split(' ').map((word) => word.split('=')[0])) assert.ok(struck[name] > 0 || rare.includes(name), `${name} never struck`);
         if (harmless) assert.deepEqual(failures, []);
+        if (struck.poll > 0) assert.equal(await admin.metric('exec_gateway_epoll_refusals_total') - refusals >= 1, true, 'epoll refusals are counted');
         await settled();
         await sleep(1500); // a pause after faults: Redis, whose links are made anew
         const again = await underLoad(2000);

@@ -193,8 +193,8 @@ test('limits.connections unset is half of the descriptors that are left to us', 
     for (const socket of sockets) socket.destroy();
 });
 
-test('out of descriptors: no spin, and it recovers', async () => {
-    const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), config: { workers: 1, drain_timeout: '200ms', limits: { connections: 100000, connections_per_address: 100000, h1: { head_timeout: '60s' } } } });
+test('out of descriptors: no spin, the admin listener answers by its reserve, and it recovers', async () => {
+    const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('full.sock')}` }, limits: { connections: 100000, connections_per_address: 100000, h1: { head_timeout: '60s' } } } });
     // RLIMIT_NOFILE of a running process: no shell has to be between us and its pid.
     const { execFileSync } = await import('node:child_process');
     execFileSync('prlimit', ['--pid', String(small.pid), '--nofile=128:128']);
@@ -210,6 +210,13 @@ test('out of descriptors: no spin, and it recovers', async () => {
     await sleep(1000);
     const share = ticks() - start; // of 100 in a second
     assert.ok(share < (isSanitized ? 40 : 20), `${share} % of a CPU`);
+    const usage = new Admin({ socketPath: rig.path('full.sock') });
+    for (let i = 0; i < 20; i++) { // the reserve comes back after each
+        for (const path of ['/readyz', '/healthz', '/livez']) assert.equal((await usage.call('GET', path)).status, 200, path);
+        assert.ok(await usage.metric('exec_gateway_process_open_fds') >= 120, 'what is in use can still be told');
+    }
+    assert.ok(await usage.metric('exec_gateway_admin_reserve_used_total') >= 80);
+    assert.ok(await usage.metric('exec_gateway_accept_pauses_total', { reason: 'descriptors' }) > 0);
     for (const socket of sockets) socket.destroy();
     await until(async () => /^HTTP\/1\.1 [24]/.test((await rawExchange(small.port, ['GET / HTTP/1.1\r\nHost: exec.computer.test\r\nConnection: close\r\n\r\n'])).text), 'does not recover', within(5000));
     assert.ok(gatewayBin);
