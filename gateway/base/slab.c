@@ -7,7 +7,6 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/list.h"
@@ -47,9 +46,17 @@ struct slab_pool {
 
 static _Thread_local struct slab_pool *own_pool;
 
+static void *map(size_t size_bytes)
+{
+    void *memory =
+        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
 static struct slab_pool *pool_create(void)
 {
-    struct slab_pool *pool = malloc(sizeof(*pool));
+    struct slab_pool *pool = map(sizeof(*pool)); /* filled with zero */
 
     if (pool == NULL)
         return NULL;
@@ -57,19 +64,15 @@ static struct slab_pool *pool_create(void)
         list_init(&pool->with_room[i]);
     list_init(&pool->warm);
     list_init(&pool->cold);
-    pool->warm_count = 0;
-    pool->idle_count = 0;
-    atomic_init(&pool->from_others, NULL);
     return pool;
 }
 
 /* At a multiple of its size, so that a piece finds its span. */
 static struct span *span_map(void)
 {
-    char *memory =
-        mmap(NULL, 2 * SPAN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *memory = map(2 * SPAN_BYTES);
 
-    if (memory == MAP_FAILED)
+    if (memory == NULL)
         return NULL;
 
     size_t before = (size_t)(-(uintptr_t)memory % SPAN_BYTES);

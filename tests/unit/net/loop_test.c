@@ -321,6 +321,7 @@ static void watches_may_be_destroyed_inside_a_callback(void **state)
 /* Stands before libc's for libh2o: the next `refusals` descriptors are not taken. */
 static unsigned refusals;
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved */
 int epoll_ctl(int fd, int what, int other, struct epoll_event *event)
 {
     if (what == EPOLL_CTL_ADD && refusals > 0) {
