@@ -193,7 +193,7 @@ test('limits.connections unset is half of the descriptors that are left to us', 
     for (const socket of sockets) socket.destroy();
 });
 
-test('out of descriptors: no spin, the admin listener answers by its reserve, and it recovers', async () => {
+test('out of descriptors: no spin, the admin listener answers by its reserve, and it recovers', { timeout: within(20000) }, async () => {
     const small = await rig.startGateway({ routes: rig.routesFor(rig.agent), config: { workers: 1, drain_timeout: '200ms', admin: { address: `unix:${rig.path('full.sock')}` }, limits: { connections: 100000, connections_per_address: 100000, h1: { head_timeout: '60s' } } } });
     // RLIMIT_NOFILE of a running process: no shell has to be between us and its pid.
     const { execFileSync } = await import('node:child_process');
