@@ -60,23 +60,30 @@ static bool is_kept(enum field_id id, const enum field_id *kept, size_t kept_cou
     return false;
 }
 
-/* Moves what is kept of `head` to the front of its own fields; returns how much memory a copy takes. */
-static size_t strip_head(struct head *head, const enum field_id *kept, size_t kept_count)
+/* Moves what is kept of `head` to the front of its own fields. */
+static void strip_head(struct head *head, const enum field_id *kept, size_t kept_count)
 {
     struct fields *fields = &head->fields;
     size_t count = 0;
+
+    for (size_t i = 0; i < fields->count; i++)
+        if (is_kept(fields->items[i].id, kept, kept_count))
+            fields->items[count++] = fields->items[i];
+    fields->count = count;
+}
+
+/* How much memory a copy takes. Names with an id are nobody's memory. */
+static size_t bytes_of_head(const struct head *head)
+{
     size_t size_bytes = head->method.len + head->scheme.len + head->authority.len +
                         head->target.len + head->protocol.len;
 
-    for (size_t i = 0; i < fields->count; i++) {
-        struct field field = fields->items[i];
+    for (size_t i = 0; i < head->fields.count; i++) {
+        const struct field *field = &head->fields.items[i];
 
-        if (!is_kept(field.id, kept, kept_count))
-            continue;
-        fields->items[count++] = field;
-        size_bytes += sizeof(field) + field.value.len;
+        size_bytes +=
+            sizeof(*field) + field->value.len + (field->id == FIELD_OTHER ? field->name.len : 0);
     }
-    fields->count = fields->capacity = count;
     return size_bytes;
 }
 
@@ -91,10 +98,13 @@ static void copy_head(struct head *head, struct arena *arena)
     struct field *items = count > 0 ? arena_alloc(arena, count * sizeof(*items)) : NULL;
 
     for (size_t i = 0; i < count; i++) {
-        items[i] = head->fields.items[i]; /* names with an id are nobody's memory */
+        items[i] = head->fields.items[i];
+        if (items[i].id == FIELD_OTHER)
+            items[i].name = keep_text(arena, items[i].name);
         items[i].value = keep_text(arena, items[i].value);
     }
     head->fields.items = items;
+    head->fields.capacity = count;
     head->method = keep_text(arena, head->method);
     head->scheme = keep_text(arena, head->scheme);
     head->authority = keep_text(arena, head->authority);
@@ -102,19 +112,25 @@ static void copy_head(struct head *head, struct arena *arena)
     head->protocol = keep_text(arena, head->protocol);
 }
 
-void exchange_shrink(struct exchange *exchange, const enum field_id *kept, size_t kept_count)
+void exchange_compact(struct exchange *exchange, size_t room_bytes)
 {
+    struct head *head = &exchange->request; /* or the response: they are one */
+    size_t size_bytes = bytes_of_head(head) + room_bytes;
     struct arena arena = { 0 };
-    size_t size_bytes;
 
-    if (exchange->is_dead || exchange->link->version != HTTP_2 || exchange->out_trailers.count > 0)
-        return;
-    size_bytes = strip_head(&exchange->request, kept, kept_count);
     if (size_bytes > 0)
         arena_reserve(&arena, size_bytes);
-    copy_head(&exchange->request, &arena); /* or the response: they are one */
+    copy_head(head, &arena);
     arena_deinit(&exchange->arena);
     exchange->arena = arena;
+}
+
+void exchange_shrink(struct exchange *exchange, const enum field_id *kept, size_t kept_count)
+{
+    if (exchange->is_dead || exchange->link->version != HTTP_2 || exchange->out_trailers.count > 0)
+        return;
+    strip_head(&exchange->request, kept, kept_count);
+    exchange_compact(exchange, 0);
     exchange->trailers = (struct fields){ 0 };
 }
 

@@ -117,6 +117,9 @@ void exchange_consumed(struct exchange *exchange, size_t size_bytes);
  * trailers wait to be sent. HTTP/1 exchanges live in memory of their connection and gain nothing. */
 void exchange_shrink(struct exchange *exchange, const enum field_id *kept, size_t kept_count);
 
+/* For HTTP/2's codec, before the owner sees it: moves the head to an arena of just its size and `room_bytes`. */
+void exchange_compact(struct exchange *exchange, size_t room_bytes);
+
 /* Tells the peer, drops what is in `out`, ends both directions. Does nothing on a dead one. */
 void exchange_reset(struct exchange *exchange, enum exchange_reset reason);
 

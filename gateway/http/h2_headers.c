@@ -12,6 +12,8 @@ enum {
     REQUEST_FIRST = 10, /* fields */
     RESPONSE_FIRST = 8,
     TRAILERS_FIRST = 4,
+    LARGE_HEAD_BYTES = 4096,     /* of a hundred crumbs most is what the list of fields outgrew */
+    LARGE_HEAD_ROOM_BYTES = 512, /* for what its owner adds */
 };
 
 /* ---- whose block is it ---- */
@@ -366,6 +368,8 @@ static void complete(struct h2_session *session, struct h2_stream *stream, bool 
     }
     if (stream->refusal == STATUS_OK)
         join_cookies(&stream->collecting->fields, &stream->base.arena, stream->crumb_count);
+    if (stream->base.arena.used_bytes > LARGE_HEAD_BYTES)
+        exchange_compact(&stream->base, LARGE_HEAD_ROOM_BYTES);
     stream->base.in_ended = end_stream;
     session->role->on_head(session, stream); /* last line: its owner may do anything */
 }

@@ -274,6 +274,8 @@ void call_fail(struct call *call, enum status status)
         call->client_status = 302;
     else
         reply_send(call_client(call), &reply);
+    if (call->port == NULL)
+        call_log_keep(call); /* the client may be long in taking the reply */
     call_move(call, CALL_REPLYING);
 }
 

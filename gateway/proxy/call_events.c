@@ -4,6 +4,7 @@
 
 #include "proxy/agent_outcome.h"
 #include "proxy/call_expiry.h"
+#include "proxy/call_log.h"
 #include "proxy/forward_headers.h"
 #include "proxy/plain_call.h"
 #include "proxy/port_call.h"
@@ -220,27 +221,16 @@ static void send_response_head(struct call *call, const struct head *head, bool 
     arena_deinit(&arena);
 }
 
-/* A stream may stay open for hours with nothing on it: what it holds of the heads is what its log line, and the
- * list of what is open, say of the request. */
+/* A stream may stay open for hours with nothing on it. */
 static void shrink_stream(struct call *call)
 {
-    static const enum field_id kept[] = { FIELD_CONTENT_TYPE, FIELD_USER_AGENT,
-                                          FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID };
-    struct exchange *client = call_client(call), *upstream = call->relay.upstream;
-    bool is_id_ours =
-        call->request_id.ptr >= call->ids && call->request_id.ptr < call->ids + sizeof(call->ids);
+    struct exchange *upstream = call->relay.upstream;
 
-    /* Words may be in the arena, and trailers that wait in HTTP/1's exchange. */
-    if (call->words != NULL || upstream->link->version != HTTP_2 ||
-        upstream->out_trailers.count > 0)
+    /* Trailers that wait may be in HTTP/1's exchange. */
+    if (upstream->link->version != HTTP_2 || upstream->out_trailers.count > 0)
         return;
     exchange_shrink(upstream, NULL, 0);
-    exchange_shrink(client, kept, sizeof(kept) / sizeof(kept[0]));
-    if (!is_id_ours)
-        call->request_id = fields_value(&client->request.fields, FIELD_X_REQUEST_ID);
-    call->exec.path = call->exec.query = SLICE_EMPTY;
-    call->exec.token = call->exec.named_computer = SLICE_EMPTY;
-    call->exec.content_type = fields_value(&client->request.fields, FIELD_CONTENT_TYPE);
+    call_log_keep(call);
 }
 
 static void on_upstream_head(struct exchange *exchange, const struct head *head)

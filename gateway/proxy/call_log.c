@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "base/mem.h"
 #include "proxy/access_log.h"
 #include "proxy/agent_outcome.h"
 #include "proxy/forward_headers.h"
@@ -166,6 +167,27 @@ void call_log_line(const struct call *call)
     buf_append_byte(line, '}');
     access_log_line(proxy->log, buf_slice(line));
     buf_clear(line);
+}
+
+void call_log_keep(struct call *call)
+{
+    static const enum field_id kept[] = { FIELD_CONTENT_TYPE, FIELD_USER_AGENT,
+                                          FIELD_X_FORWARDED_FOR, FIELD_X_REQUEST_ID };
+    struct exchange *client = call_client(call);
+    bool is_id_ours =
+        call->request_id.ptr >= call->ids && call->request_id.ptr < call->ids + sizeof(call->ids);
+    char *words =
+        call->words != NULL ? mem_copy_string(call->words) : NULL; /* may be in the arena */
+
+    exchange_shrink(client, kept, sizeof(kept) / sizeof(kept[0]));
+    if (words != NULL)
+        call->words = arena_printf(&client->arena, "%s", words).ptr;
+    mem_free(words);
+    if (!is_id_ours)
+        call->request_id = fields_value(&client->request.fields, FIELD_X_REQUEST_ID);
+    call->exec.path = call->exec.query = SLICE_EMPTY;
+    call->exec.token = call->exec.named_computer = SLICE_EMPTY;
+    call->exec.content_type = fields_value(&client->request.fields, FIELD_CONTENT_TYPE);
 }
 
 void call_log_refusal(struct proxy *proxy, const struct exchange *exchange, enum status status,

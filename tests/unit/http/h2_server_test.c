@@ -1,4 +1,6 @@
 /* h2_server_test.c — the HTTP/2 server codec: requests, responses, flow control, ends. */
+#include <stdio.h>
+
 #include "h2_server_fixture.h"
 
 #include "base/mem.h"
@@ -113,6 +115,32 @@ static void cookie_crumbs_become_one_field(void **state)
     fields = &f->requests[2].exchange->request.fields;
     assert_int_equal(fields->count, 1);
     assert_int_equal(fields_value(fields, FIELD_COOKIE).len, 0);
+}
+
+/* The list of fields doubles five times for a hundred crumbs: none of that stays. */
+static void head_of_many_crumbs_takes_its_own_size(void **state)
+{
+    struct fixture *f = started(state);
+    char text[2048];
+    size_t len = (size_t)snprintf(text, sizeof(text), GET("/a?b") "x-other: kept\nuser-agent: u\n");
+
+    for (int i = 0; i < 100; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "cookie: a=%d\n", i);
+    h2_peer_headers(&f->peer, 1, END, text);
+    turns(f, 3);
+
+    const struct exchange *exchange = f->requests[0].exchange;
+    const struct field *other = fields_find_named(&exchange->request.fields, SLICE("x-other"));
+
+    assert_int_equal(exchange->request.fields.count, 3);
+    assert_non_null(other);
+    assert_true(slice_equal(other->value, SLICE("kept")));
+    assert_true(slice_equal(exchange->request.target, SLICE("/a?b")));
+    assert_true(slice_equal(fields_value(&exchange->request.fields, FIELD_USER_AGENT), SLICE("u")));
+    struct slice cookies = fields_value(&exchange->request.fields, FIELD_COOKIE);
+    assert_true(slice_starts_with(cookies, SLICE("a=0; a=1; a=2; ")));
+    assert_true(slice_ends_with(cookies, SLICE("; a=99")));
+    assert_true(exchange->arena.used_bytes < 1024);
 }
 
 static void bodies_stream_both_ways_at_once(void **state)
@@ -702,6 +730,7 @@ int main(void)
         T(a_head_without_body_says_so),
         T(trailers_and_interim_responses_pass),
         T(cookie_crumbs_become_one_field),
+        T(head_of_many_crumbs_takes_its_own_size),
         T(bodies_stream_both_ways_at_once),
         T(no_more_than_the_window_arrives_until_it_is_consumed),
         T(an_unread_stream_never_blocks_the_others),
