@@ -14,7 +14,7 @@ DIRECT_HOST, TUNNEL_HOST = "direct--box.ports.test", "tunnel--box.ports.test"
 GATEWAY_YAML = """workers: {workers}
 listeners:
   - {{address: "127.0.0.1:{clear}"}}
-  - {{address: "127.0.0.1:{tls}", tls: true}}
+  - {{address: "{tls_host}:{tls}", tls: true}}
 tls: {{certificates: [{{certificate: "{dir}/cert.pem", key: "{dir}/cert.key"}}]}}
 exec: {{hosts: ["*"]}}
 admin: {{address: "127.0.0.1:{admin}", secret_file: "{dir}/admin.secret"}}
@@ -22,7 +22,7 @@ auth: {{issuer: bench, keys: [{{kid: k, alg: ES256, file: "{dir}/sign.key"}}], c
 routes: {routes}
 upstream: {{allow: [127.0.0.0/8], pending: 100000}}
 log: {{level: warn, access: "{dir}/log/access.log"}}
-limits: {{requests_per_session: 100000, requests_per_computer: 100000, connections_per_address: 100000, h2: {{streams_total: 100000000}}, h1: {{keepalive_requests: 100000000}}}}
+limits: {{requests_per_session: 100000, requests_per_computer: 100000, connections_per_address: 1000000, h2: {{streams_total: 100000000}}, h1: {{keepalive_requests: 100000000}}}}
 {more}
 """
 
@@ -281,8 +281,9 @@ backend b
                                          self.dir / "cert.key", self.dir / "cert.pem"], prefix, clear)
         return Proxy(process, "nghttpx", clear, tls)
 
-    def gateway(self, agent, prefix=(), routes=None, computers=1, more="", workers=1, name="exec-gateway"):
-        """`agent`: port of the agent, or several: session ses_K leads to computer cmp_K and so to the Kth; `computers`: as many routes at least."""
+    def gateway(self, agent, prefix=(), routes=None, computers=1, more="", workers=1, name="exec-gateway", homes=1):
+        """`agent`: port of the agent, or several: session ses_K leads to computer cmp_K and so to the Kth; `computers`: as many routes at least; `homes`: addresses
+        of this machine, 127.0.0.1 and the next ones, on which TLS is spoken: each has 28,000 ports for clients."""
         agents = agent if isinstance(agent, list) else [agent]
         clear, tls, admin = free_port(), free_port(), free_port()
         folder = pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=self.dir))
@@ -297,7 +298,8 @@ backend b
                     out.write(f"  ses_{i + 1}: {{kind: exec, computer: cmp_{i + 1}}}\n")
             routes = f'{{file: "{file}"}}'
         config = folder / "gateway.yaml"
-        config.write_text(GATEWAY_YAML.format(dir=self.dir, clear=clear, tls=tls, admin=admin, routes=routes, more=more, workers=workers))
+        config.write_text(GATEWAY_YAML.format(dir=self.dir, clear=clear, tls=tls, admin=admin, routes=routes, more=more, workers=workers,
+                                              tls_host="127.0.0.1" if homes == 1 else "0.0.0.0"))
         process = self.start(name, [BIN / "exec-gateway", "serve", "-c", config], prefix, clear)
         proxy = Proxy(process, name, clear, tls)
         proxy.config, proxy.admin = config, admin

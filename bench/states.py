@@ -1,5 +1,5 @@
 """The cases about what stays open, what grows, and time: streams, memory, growth, latency, Redis."""
-import contextlib, json, re, socket, ssl, subprocess, time
+import contextlib, json, re, resource, socket, ssl, subprocess, sys, time
 
 import cases, rig
 from measure import OURS, middle
@@ -219,3 +219,49 @@ def redis_round_trips(bench):
     bench.rig.h2load(gateway.clear, token, 4, 32, n, expect_bytes=16)
     count = calls() - before
     bench.row(f"Redis commands in {n} calls", 0, "commands", {OURS: [count]}, count)
+
+
+def crowd(bench):
+    """Only when asked for: it takes minutes and 12 GiB. Each connection holds a quiet Start stream, and stays while others call."""
+    n, homes = bench.size(100000, 1000), 4
+    limit = 4 * n + 10000  # descriptors of the gateway, of the upstream and of the clients
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    quiet, open_streams = bench.rig.events(0, 1, EVENT_BYTES)
+    gateway = bench.rig.gateway([bench.rig.nghttpd(), quiet], workers=2, homes=homes)
+    token, quiet_token = bench.rig.token(gateway), bench.rig.token(gateway, "cmp_2", "ses_2")
+    body, client = bench.rig.dir / "start", bench.rig.compiled("latency", "-lm")
+    body.write_bytes(start_message())
+
+    def p99():
+        out = subprocess.run([client, str(gateway.clear), "500", "5", "16", "16", token], capture_output=True, text=True, timeout=60)
+        if out.returncode != 0:
+            raise Failure(f"the others: {out.stderr}")
+        return float(out.stdout.split()[2])
+    alone, before = [p99() for _ in range(bench.rounds)], rss_bytes(gateway.pid)
+    batch = min(2000, n // homes)  # what comes at once must be done within the time that a handshake has
+    args = [tool("h2load"), f"-c{batch}", "-m1", f"-n{batch}", "-t1", "-d", body, "-H", f"authorization: Bearer {quiet_token}",
+            "-H", "content-type: application/connect+json", "-H", ":authority: 127.0.0.1"]  # the certificate has this name alone
+    for opened in range(0, n, batch):
+        home = opened // batch % homes + 1
+        child = subprocess.Popen([*args, f"https://127.0.0.{home}:{gateway.tls}/process.Process/Start"], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        bench.rig.children.append(child)
+        end = time.monotonic() + 60
+        while open_streams() < opened + batch:
+            if time.monotonic() > end or child.poll() is not None:
+                raise Failure(f"{open_streams()} streams are open instead of {opened + batch}")
+            time.sleep(0.1)
+        print(f"  {opened + batch} connections", end="\r", file=sys.stderr)
+    time.sleep(3)
+    kib = (rss_bytes(gateway.pid) - before) / n / KIB
+    beside = [p99() for _ in range(bench.rounds)]
+    spent = cpu_ns(gateway.pid)
+    time.sleep(5)
+    spent = (cpu_ns(gateway.pid) - spent) / 5e6
+    if open_streams() != n:
+        raise Failure(f"only {open_streams()} of {n} streams stayed open")
+    name = f"{n} TLS connections with a quiet stream each"
+    bench.row(f"{name}: memory of one", 35, "KiB", {OURS: [kib]}, kib)
+    bench.row(f"{name}: CPU", None, "ms/s", {OURS: [spent]}, spent)
+    bench.row(f"{name}: p99 of other calls (500/s), less what it was without", 500, "µs",
+              {OURS: [with_them - without for without, with_them in zip(alone, beside)]}, middle(beside) - middle(alone))
