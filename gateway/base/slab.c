@@ -142,7 +142,7 @@ static size_t class_of(const struct span *span)
 }
 
 /* Spans that were full come last: those before them are filled first, the rest gets a chance to become
- * empty. */
+ * empty. The last one with room stays open, empty or not. */
 static void give_own(struct span *span, struct piece *piece)
 {
     ENSURE(span->used > 0);
@@ -150,7 +150,7 @@ static void give_own(struct span *span, struct piece *piece)
     span->given_back = piece;
     if (span->used-- == span->capacity)
         list_append(&span->pool->with_room[class_of(span)], &span->link);
-    if (span->used == 0)
+    if (span->used == 0 && span->link.next != span->link.prev)
         span_close(span);
 }
 
