@@ -286,7 +286,7 @@ static enum status check_method(struct slice method, bool allow_connect)
             return STATUS_MALFORMED;
     if (method.len == 0)
         return STATUS_MALFORMED;
-    if (method.len > METHOD_BYTES)
+    if (method.len > METHOD_BYTES || method_has_lower_case(method))
         return STATUS_UNSUPPORTED;
     if (slice_equal(method, SLICE("TRACE")))
         return STATUS_METHOD_NOT_ALLOWED;

@@ -333,6 +333,8 @@ enum status h2_request_check(const struct h2_stream *stream, bool allow_connect,
         return stream->refusal;
     if (head->authority.len == 0)
         return STATUS_MALFORMED;
+    if (method_has_lower_case(head->method))
+        return STATUS_UNSUPPORTED;
     if (is_connect && head->protocol.len == 0)
         return allow_connect ? STATUS_OK : STATUS_METHOD_NOT_ALLOWED;
     if (head->protocol.len > 0 &&

@@ -151,6 +151,14 @@ bool is_token(struct slice text)
     return text.len > 0;
 }
 
+bool method_has_lower_case(struct slice method)
+{
+    for (size_t i = 0; i < method.len; i++)
+        if (method.ptr[i] >= 'a' && method.ptr[i] <= 'z')
+            return true;
+    return false;
+}
+
 /* May one of the eight bytes be a CTL? HTAB counts as one here; never wrong when it says no. */
 static bool may_hold_control(const char *bytes)
 {

@@ -131,6 +131,10 @@ extern const unsigned char token_lower_case[256];
 bool is_token(struct slice text);
 bool is_field_value(struct slice text);
 
+/* Has a method letters in lower case? No registered one has. Methods are case-sensitive (RFC 9110
+ * §9.1), but some servers read `get` as GET and others refuse it, so it is nothing to pass on. */
+bool method_has_lower_case(struct slice method);
+
 /* connection, keep-alive, proxy-connection, transfer-encoding, te, trailer, upgrade, http2-settings
  * (RFC 9110 §7.6.1): never forwarded. `trailer` is end-to-end and is not among them. */
 bool field_is_hop_by_hop(enum field_id id);

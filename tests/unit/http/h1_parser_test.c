@@ -95,6 +95,8 @@ static const struct request_case request_cases[] = {
     { "authority form", SLICE("GET a.example:80 HTTP/1.1\r\n" HOST "\r\n"), STATUS_MALFORMED },
     { "connect", SLICE("CONNECT a.example:80 HTTP/1.1\r\n" HOST "\r\n"), STATUS_UNSUPPORTED },
     { "trace", SLICE("TRACE / HTTP/1.1\r\n" HOST "\r\n"), STATUS_METHOD_NOT_ALLOWED },
+    { "lower-case method", SLICE("get / HTTP/1.1\r\n" HOST "\r\n"), STATUS_UNSUPPORTED },
+    { "one lower-case letter", SLICE("xGET / HTTP/1.1\r\n" HOST "\r\n"), STATUS_UNSUPPORTED },
     { "fragment", SLICE("GET /a#b HTTP/1.1\r\n" HOST "\r\n"), STATUS_MALFORMED },
     { "absolute, fragment", SLICE("GET http://a.example?x#y HTTP/1.1\r\n" HOST "\r\n"),
       STATUS_MALFORMED },

@@ -53,8 +53,10 @@ static void requests_that_the_library_lets_through_are_refused(void **state)
     assert_refused(f, 11, GET("/") "x_user_id: root\n", STATUS_MALFORMED);
     assert_refused(f, 13, ":method: CONNECT\n:authority: 127.0.0.1:22\n",
                    STATUS_METHOD_NOT_ALLOWED);
+    assert_refused(f, 15, ":method: get\n:scheme: http\n:authority: a.test\n:path: /\n",
+                   STATUS_UNSUPPORTED);
     assert_false(f->is_closed);
-    assert_int_equal(counter_read(&counters(f)->refused_requests), 7);
+    assert_int_equal(counter_read(&counters(f)->refused_requests), 8);
     assert_int_equal(counter_read(&counters(f)->h2_requests), 0);
 }
 
