@@ -6,7 +6,8 @@
  *     conn readable ─▶ scratch ─▶ interim heads, head, body ─▶ owner
  *
  * The conn is used again when the request was sent whole, the response read whole, and nothing
- * followed it. */
+ * followed it; and not after a request's trailers, which some servers leave unread and take for the
+ * next request. */
 #include "http/h1_client.h"
 
 #include "base/mem.h"
@@ -162,7 +163,8 @@ static void finish_call(struct h1_client *c)
     }
     if (!call->base.in_ended || !sent)
         return;
-    bool reuse = call->keep_alive && !c->is_closing && c->pending.len == 0;
+    bool reuse = call->keep_alive && !c->is_closing && c->pending.len == 0 &&
+                 call->base.out_trailers.count == 0;
 
     detach(c);
     if (reuse) {

@@ -364,6 +364,26 @@ static void bodies_of_unknown_length_go_out_in_chunks_with_trailers(void **state
                        "\r\n5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n");
 }
 
+static void a_conn_that_carried_trailers_of_a_request_is_not_used_again(void **state)
+{
+    struct world *w = *state;
+    struct head head = plain_get;
+    struct field trailer = { .name = SLICE("x-sum"), .value = SLICE("1") };
+    struct fields trailers[] = { { .items = &trailer, .count = 1 }, { .items = NULL } };
+
+    head.method = SLICE("POST");
+    for (unsigned i = 0; i < 2; i++) {
+        join(w, 0);
+        start(w, &head, false);
+        exchange_end(w->exchange, &trailers[i]);
+        turn(w, 3);
+        answer(w, SLICE("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+        assert_true(w->in_ended_with_head);
+        assert_int_equal(w->capacity_count, i);
+        assert_int_equal(w->closed_count, 1 - i);
+    }
+}
+
 static void requests_without_a_body_say_so_where_one_is_expected(void **state)
 {
     struct world *w = *state;
@@ -921,6 +941,7 @@ int main(void)
         T(a_client_that_closes_in_its_first_turn_was_never_ready),
         T(a_request_goes_out_in_one_write),
         T(bodies_of_unknown_length_go_out_in_chunks_with_trailers),
+        T(a_conn_that_carried_trailers_of_a_request_is_not_used_again),
         T(requests_without_a_body_say_so_where_one_is_expected),
         T(a_request_that_breaks_http_is_reset_and_leaves_no_byte),
         T(responses_of_every_framing_are_read),
