@@ -83,8 +83,9 @@ static bool adapt_field(const struct call *call, const struct port_names *names,
         return !is_extended;
     case FIELD_CONTENT_LENGTH:
         return !request->is_preflight && !request->is_websocket;
-    case FIELD_EXPECT:
-        return !request->is_preflight && !request->is_websocket;
+    case FIELD_EXPECT: /* only with content (RFC 9110 §10.1.1): some apps would wait for it */
+        return !request->is_preflight && !request->is_websocket &&
+               !relay_request_is_empty(&call->relay);
     default:
         return port_field_without_ours(field, arena);
     }

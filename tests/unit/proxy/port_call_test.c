@@ -345,6 +345,25 @@ static void a_preflight_reaches_the_app_without_token_and_body(void **state)
     client_close(&client);
 }
 
+static void an_expectation_goes_to_the_app_with_content_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct client client;
+    struct request requests[2] = { 0 };
+    static const char *const bodies[] = { "", "hello" };
+
+    publish(f, "pub--box.ports.test", "visibility=public;protocol=h2c"); /* shows what it is sent */
+    client_open(&client, f, false);
+    for (size_t i = 0; i < 2; i++) {
+        request_send(&requests[i], &client, "PUT /x", PUBLIC "expect: 100-continue\n", bodies[i]);
+        app_answers(f, i, "");
+        TURN_UNTIL(f, requests[i].ended);
+        assert_int_equal(buf_has(&f->calls[i].head, "expect: 100-continue\n"), i == 1);
+        request_close(&requests[i]);
+    }
+    client_close(&client);
+}
+
 static void an_app_that_does_not_answer_is_504(void **state)
 {
     struct fixture *f = *state;
@@ -479,6 +498,7 @@ int main(void)
         TEST(a_link_becomes_a_cookie_and_a_clean_url),
         TEST(a_navigation_without_access_goes_to_the_login_page),
         TEST(a_preflight_reaches_the_app_without_token_and_body),
+        TEST(an_expectation_goes_to_the_app_with_content_alone),
         TEST(an_app_that_does_not_answer_is_504),
         TEST(a_name_that_is_taken_back_ends_what_is_open),
         TEST(a_closed_port_and_a_stopped_computer_are_told_apart),
