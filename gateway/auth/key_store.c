@@ -17,9 +17,11 @@
 struct stored_key {
     char *kid;
     const struct key_algorithm *algorithm;
-    const EVP_MD *digest;
-    EVP_PKEY *public_key; /* RS*, ES* */
-    EVP_MAC_CTX *mac;     /* HS*: keyed, never used itself: each verification works on a copy */
+    EVP_MD *digest;
+    /* Ready to go, never used itself: each verification works on a copy. Looking for an algorithm by
+     * its name each time would be a good part of the work. */
+    EVP_PKEY_CTX *verifier; /* RS*, ES* */
+    EVP_MAC_CTX *mac;       /* HS* */
 };
 
 struct key_store {
@@ -51,6 +53,22 @@ static enum status prepare_mac(const struct key_options *options, struct buf *ou
     return status;
 }
 
+static enum status prepare_verifier(const struct key_options *options, struct buf *out_error,
+                                    struct stored_key *key)
+{
+    EVP_PKEY *public_key = NULL;
+    enum status status = key_public_load(options, out_error, &public_key);
+
+    if (status != STATUS_OK)
+        return status;
+    key->verifier = EVP_PKEY_CTX_new(public_key, NULL);
+    EVP_PKEY_free(public_key); /* the verifier has its own reference */
+    if (key->verifier == NULL || EVP_PKEY_verify_init(key->verifier) != 1 ||
+        EVP_PKEY_CTX_set_signature_md(key->verifier, key->digest) != 1)
+        return key_refuse(options, out_error, "OpenSSL refuses the key");
+    return STATUS_OK;
+}
+
 static enum status load_key(const struct key_options *options, struct buf *out_error,
                             struct key_store *store)
 {
@@ -65,11 +83,10 @@ static enum status load_key(const struct key_options *options, struct buf *out_e
     *key = (struct stored_key){ .kid = slice_dup(kid),
                                 .algorithm = key_algorithm_of(options->algorithm) };
     store->key_count++; /* from here on, unref frees it */
-    key->digest = EVP_get_digestbyname(key->algorithm->digest);
+    key->digest = EVP_MD_fetch(NULL, key->algorithm->digest, NULL);
     ENSURE(key->digest != NULL);
-    return key->algorithm->family == KEY_HMAC
-               ? prepare_mac(options, out_error, key)
-               : key_public_load(options, out_error, &key->public_key);
+    return key->algorithm->family == KEY_HMAC ? prepare_mac(options, out_error, key)
+                                              : prepare_verifier(options, out_error, key);
 }
 
 enum status key_store_create(const struct key_options *keys, size_t key_count,
@@ -108,7 +125,8 @@ void key_store_unref(struct key_store **store)
         return;
     for (size_t i = 0; i < gone->key_count; i++) {
         mem_free(gone->keys[i].kid);
-        EVP_PKEY_free(gone->keys[i].public_key);
+        EVP_PKEY_CTX_free(gone->keys[i].verifier);
+        EVP_MD_free(gone->keys[i].digest);
         EVP_MAC_CTX_free(gone->keys[i].mac); /* wipes its copy of the secret */
     }
     mem_free(gone);
@@ -165,9 +183,8 @@ static enum status check_signature(const struct stored_key *key, struct slice si
     int result = -1;
 
     if (EVP_Digest(signed_bytes.ptr, signed_bytes.len, digest, &len, key->digest, NULL) == 1)
-        context = EVP_PKEY_CTX_new(key->public_key, NULL);
-    if (context != NULL && EVP_PKEY_verify_init(context) == 1 &&
-        EVP_PKEY_CTX_set_signature_md(context, key->digest) == 1)
+        context = EVP_PKEY_CTX_dup(key->verifier);
+    if (context != NULL)
         result = EVP_PKEY_verify(context, (const unsigned char *)signature.ptr, signature.len,
                                  digest, len);
     EVP_PKEY_CTX_free(context);
