@@ -137,9 +137,10 @@ bool upgrade_is_starting(const struct upgrade *upgrade)
 static void give_up(struct upgrade *u)
 {
     timer_cancel(&u->deadline);
-    watch_destroy(&u->next);
     if (u->successor != 0)
-        (void)kill(u->successor, SIGKILL);
+        (void)kill(u->successor,
+                   SIGKILL); /* before its end of the pipe can tell it that it is alone */
+    watch_destroy(&u->next);
     u->events->on_failed(u->owner);
 }
 

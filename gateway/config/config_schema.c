@@ -88,7 +88,8 @@ const struct schema_key config_schema[] = {
       .words = "The first is the default; the others are chosen by SNI (exact, then `*.x`)." },
     { "tls.ticket_keys", VALUE_FILE, AT(ticket_key_file),
       .words = "Session ticket keys (80 or 48 bytes each; the first encrypts, all decrypt). "
-               "Absent: random, shared by the workers." },
+               "Absent: random, shared by the workers. Each TLS 1.3 handshake, a resumed one too, "
+               "gives one ticket." },
     { "tls.handshake_timeout", VALUE_DURATION, AT(handshake_ms), "10s", BETWEEN(100, 600000),
       .words = "Then the connection closes." },
     { "tls.messages", VALUE_U32, AT(tls_messages), "100", BETWEEN(10, 1000000),
