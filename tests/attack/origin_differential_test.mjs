@@ -5,7 +5,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { Rig, sleep } from '../support/harness.mjs';
+import { Rig, sleep, startPatience } from '../support/harness.mjs';
 import { takeRequest, takeResponses } from '../support/h1_messages.mjs';
 import { recordingApp } from '../support/recording_app.mjs';
 import { mutantOf, seedsFor } from '../support/request_mutants.mjs';
@@ -70,17 +70,17 @@ function send(number, text, patience = within(UNANSWERED_MS)) {
             outcome.isOpen = last !== undefined && mustClose(last);
             socket.destroy();
         };
-        let timer = setTimeout(onQuiet, patience);
+        let cancel = startPatience(patience, onQuiet);
         socket.on('connect', () => socket.write(Buffer.from(text, 'latin1')));
         socket.on('data', (chunk) => {
             got += chunk.toString('latin1');
             outcome.responses = takeResponses(got);
             const last = outcome.responses.at(-1);
-            clearTimeout(timer);
-            timer = setTimeout(onQuiet, last === undefined ? patience : mustClose(last) ? CLOSED_MS : within(SETTLED_MS));
+            cancel();
+            cancel = startPatience(last === undefined ? patience : mustClose(last) ? CLOSED_MS : within(SETTLED_MS), onQuiet);
         });
         socket.on('error', () => {});
-        socket.on('close', () => { clearTimeout(timer); done(outcome); });
+        socket.on('close', () => { cancel(); done(outcome); });
     });
 }
 

@@ -19,6 +19,14 @@ export const isSanitized = process.env.SANITIZED === '1';
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
+/** setTimeout in parts: while the machine stands still only one passes, so that what came meanwhile is heard first. Returns what cancels it. */
+export function startPatience(ms, done, parts = 4) {
+    let timer;
+    const wait = (left) => { timer = setTimeout(() => (left > 1 ? wait(left - 1) : done()), ms / parts); };
+    wait(parts);
+    return () => clearTimeout(timer);
+}
+
 /** Polls until `probe` returns something truthy; throws with `what` after `ms`. */
 export async function until(probe, what, ms = 10000) {
     const end = Date.now() + ms;

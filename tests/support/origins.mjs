@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { freePort, until } from './harness.mjs';
+import { freePort, startPatience, until } from './harness.mjs';
 import { meaningOf, takeResponses } from './h1_messages.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -86,7 +86,7 @@ export function askOrigin(origin, text, ms) {
         let got = '';
         let asked = false;
         let how = 'closed';
-        const timer = setTimeout(() => { how = 'silent'; socket.destroy(); }, ms);
+        const cancel = startPatience(ms, () => { how = 'silent'; socket.destroy(); });
         socket.on('connect', () => socket.write(Buffer.from(text, 'latin1')));
         socket.on('data', (chunk) => {
             got += chunk.toString('latin1');
@@ -96,7 +96,7 @@ export function askOrigin(origin, text, ms) {
         });
         socket.on('error', () => {});
         socket.on('close', () => {
-            clearTimeout(timer);
+            cancel();
             const [first, ...rest] = takeResponses(got);
             const last = rest.length === 1 && meaningSeen(rest[0]);
             const isSentinel = last && last.method === 'GET' && last.target === '/sentinel' && last.host === 'sentinel.test' && last.length === 0;
