@@ -15,9 +15,7 @@ enum {
     SPAN_BYTES = 64 * 1024,
     FIRST_PIECE = 2 * SLAB_STEP_BYTES, /* behind the span itself */
     PAGE_BYTES = 4096,
-    COOL_SHARE =
-        4, /* of what lies idle, a quarter at a time: giving pages back interrupts other threads */
-    COOL_LEAST = 16,
+    COOL_COUNT = 16, /* spans at a time: giving pages back interrupts the other threads */
 };
 
 struct piece {
@@ -230,10 +228,8 @@ void slab_cool(void)
         return;
     take_from_others(pool);
 
-    size_t count = pool->idle_count / COOL_SHARE;
+    size_t count = pool->idle_count < COOL_COUNT ? pool->idle_count : COOL_COUNT;
 
-    if (count < COOL_LEAST)
-        count = pool->idle_count < COOL_LEAST ? pool->idle_count : COOL_LEAST;
     while (count-- > 0)
         span_cool(LIST_ITEM(pool->warm.prev, struct span, link));
     pool->idle_count = pool->warm_count;
