@@ -32,6 +32,15 @@ def streams(bench):
     bench.compare(f"Start streams of {EVENTS} small events, {n} open: per event", 0.75, "µs/event", proxies, lambda proxy: start(proxy, n), 1000, warm=False)
 
 
+def wait_for_streams(who, child, open_streams, count):
+    """Until so many are open; `child` is who opens them."""
+    end = time.monotonic() + 60
+    while open_streams() < count:
+        if time.monotonic() > end or child.poll() is not None:
+            raise Failure(f"{who}: {open_streams()} streams are open instead of {count}")
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def quiet_streams(bench, proxy, open_streams, token, connections, count):
     """`count` open Start streams on which nothing comes, for the time of the block."""
@@ -44,11 +53,7 @@ def quiet_streams(bench, proxy, open_streams, token, connections, count):
     bench.rig.children.append(child)
 
     try:
-        end = time.monotonic() + 60
-        while open_streams() - before != count:
-            if time.monotonic() > end or child.poll() is not None:
-                raise Failure(f"{proxy.name}: {open_streams() - before} streams are open instead of {count}")
-            time.sleep(0.1)
+        wait_for_streams(proxy.name, child, lambda: open_streams() - before, count)
         time.sleep(3)  # quiet: what opening them took is over for all of the proxies
         yield
         if open_streams() - before < count or child.poll() is not None:
@@ -246,11 +251,7 @@ def crowd(bench):
         child = subprocess.Popen([*args, f"https://127.0.0.{home}:{gateway.tls}/process.Process/Start"], stdout=subprocess.DEVNULL,
                                  stderr=subprocess.DEVNULL)
         bench.rig.children.append(child)
-        end = time.monotonic() + 60
-        while open_streams() < opened + batch:
-            if time.monotonic() > end or child.poll() is not None:
-                raise Failure(f"{open_streams()} streams are open instead of {opened + batch}")
-            time.sleep(0.1)
+        wait_for_streams(OURS, child, open_streams, opened + batch)
         print(f"  {opened + batch} connections", end="\r", file=sys.stderr)
     time.sleep(3)
     kib = (rss_bytes(gateway.pid) - before) / n / KIB

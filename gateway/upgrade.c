@@ -137,9 +137,9 @@ bool upgrade_is_starting(const struct upgrade *upgrade)
 static void give_up(struct upgrade *u)
 {
     timer_cancel(&u->deadline);
+    /* Before its end of the pipe can tell it that it is alone. */
     if (u->successor != 0)
-        (void)kill(u->successor,
-                   SIGKILL); /* before its end of the pipe can tell it that it is alone */
+        (void)kill(u->successor, SIGKILL);
     watch_destroy(&u->next);
     u->events->on_failed(u->owner);
 }

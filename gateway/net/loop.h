@@ -39,9 +39,8 @@ const struct clock *loop_clock(const struct loop *loop);
  * read. */
 struct loop_counters {
     struct histogram turn;
-    struct counter tls_floods; /* clients cut for too many TLS messages after the handshake */
-    struct counter
-        epoll_refusals; /* descriptors that epoll did not take; they were asked for again */
+    struct counter tls_floods;     /* clients cut for too many TLS messages after the handshake */
+    struct counter epoll_refusals; /* epoll did not take a descriptor; it was asked again */
 };
 const struct loop_counters *loop_counters(const struct loop *loop);
 
@@ -54,10 +53,8 @@ struct task {
 };
 void task_init(struct task *task, task_fn *run);
 void task_defer(struct loop *loop, struct task *task); /* harmless when it waits already */
-void task_defer_soon(
-    struct loop *loop,
-    struct task
-        *task); /* behind the callback of this descriptor, or as task_defer() when none runs */
+/* Behind the callback of the descriptor that runs now, or as task_defer() when none does. */
+void task_defer_soon(struct loop *loop, struct task *task);
 void task_defer_next(struct loop *loop,
                      struct task *task); /* at the end of the next turn, which then does not wait */
 void task_cancel(struct task *task);     /* harmless when it does not wait */

@@ -600,19 +600,27 @@ static void a_stalled_transport_is_given_up(void **state)
     assert_int_equal(counter_read(&http_server_counters(f->server)->closed_stalled), 1);
 }
 
-static void a_stream_whose_window_stays_shut_is_reset_alone(void **state)
+/* Stream 1 has more of an answer than its window takes; the connection's has room. */
+static struct fixture *started_with_a_stuck_stream(void **state, uint64_t write_stall_ms)
 {
     struct fixture *f = *state;
     static char bytes[70000];
 
-    f->limits.write_stall_ms = 150;
+    f->limits.write_stall_ms = write_stall_ms;
     started(state);
     h2_peer_headers(&f->peer, 1, END, GET("/"));
-    h2_peer_headers(&f->peer, 3, END, GET("/"));
     h2_peer_window(&f->peer, 0, 1 << 20);
     turns(f, 3);
     recorder_send_head(&f->requests[0], 200, false);
     exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
+    return f;
+}
+
+static void a_stream_whose_window_stays_shut_is_reset_alone(void **state)
+{
+    struct fixture *f = started_with_a_stuck_stream(state, 150);
+
+    h2_peer_headers(&f->peer, 3, END, GET("/"));
     WAIT_FOR(f, h2_peer_error(&f->peer, 1) == NGHTTP2_CANCEL);
     assert_true(f->requests[0].reset);
     recorder_answer(&f->requests[1], "still here");
@@ -622,16 +630,8 @@ static void a_stream_whose_window_stays_shut_is_reset_alone(void **state)
 
 static void a_stream_that_is_taken_byte_by_byte_is_reset_as_if_its_window_stayed_shut(void **state)
 {
-    struct fixture *f = *state;
-    static char bytes[70000];
+    struct fixture *f = started_with_a_stuck_stream(state, 150);
 
-    f->limits.write_stall_ms = 150;
-    started(state);
-    h2_peer_headers(&f->peer, 1, END, GET("/"));
-    h2_peer_window(&f->peer, 0, 1 << 20);
-    turns(f, 3);
-    recorder_send_head(&f->requests[0], 200, false);
-    exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
     turns(f, 3);
     for (unsigned i = 0; i < 40 && h2_peer_error(&f->peer, 1) != NGHTTP2_CANCEL; i++) {
         h2_peer_window(&f->peer, 1, 1);
@@ -643,16 +643,8 @@ static void a_stream_that_is_taken_byte_by_byte_is_reset_as_if_its_window_stayed
 
 static void a_slow_reader_that_takes_a_kilobyte_in_time_goes_on(void **state)
 {
-    struct fixture *f = *state;
-    static char bytes[70000];
+    struct fixture *f = started_with_a_stuck_stream(state, 400);
 
-    f->limits.write_stall_ms = 400;
-    started(state);
-    h2_peer_headers(&f->peer, 1, END, GET("/"));
-    h2_peer_window(&f->peer, 0, 1 << 20);
-    turns(f, 3);
-    recorder_send_head(&f->requests[0], 200, false);
-    exchange_write(f->requests[0].exchange, slice_of(bytes, sizeof(bytes)));
     for (unsigned i = 0; i < 4; i++) { /* longer than write_stall in all */
         wait_ms(f, 150);
         h2_peer_window(&f->peer, 1, 1100);
