@@ -1,5 +1,6 @@
-/* proxy/access_log.c — see access_log.h. Lines gather in one buf and leave at the end of the turn.
- * Into a file that is one append; into a pipe or socket it is pieces of whole lines that it takes
+/* proxy/access_log.c — see access_log.h. Lines gather in one buf until there are BATCH_BYTES of them
+ * or the first has waited DELAY_MS: an append costs two microseconds and more, whatever its size.
+ * Into a file that is one write; into a pipe or socket it is pieces of whole lines that it takes
  * without blocking (POLLOUT promises PIPE_BUF). */
 #include "proxy/access_log.h"
 
@@ -10,17 +11,17 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/timer.h"
 
 enum {
-    ACCESS_LOG_BACKLOG_BYTES = 1 << 20,
-    LINES_KEPT_BYTES = 128 * 1024, /* of an ordinary turn; more is given back */
+    BATCH_BYTES = 64 * 1024,
+    DELAY_MS = 10,
 };
 
 struct access_log {
-    struct loop *loop;
     int fd;
     bool is_file;
-    struct task flush;
+    struct timer delay;
     struct buf lines;
     struct counter dropped;
 };
@@ -70,23 +71,20 @@ static void flush(struct access_log *log)
         left = slice_skip(left, piece.len);
     }
     count_dropped(log, left);
-    if (log->lines.capacity <= LINES_KEPT_BYTES)
-        buf_clear(&log->lines);
-    else
-        buf_deinit(&log->lines);
+    buf_clear(&log->lines);
+    timer_cancel(&log->delay);
 }
 
-static void on_flush(struct task *task)
+static void on_delay(struct timer *timer)
 {
-    flush(CONTAINER_OF(task, struct access_log, flush));
+    flush(CONTAINER_OF(timer, struct access_log, delay));
 }
 
 struct access_log *access_log_create(struct loop *loop, int fd)
 {
     struct access_log *log = mem_zeroed(sizeof(*log));
 
-    log->loop = loop;
-    task_init(&log->flush, on_flush);
+    timer_init(&log->delay, loop, on_delay);
     access_log_set_fd(log, fd);
     return log;
 }
@@ -97,7 +95,6 @@ void access_log_destroy(struct access_log **log)
         return;
     flush(*log);
     buf_deinit(&(*log)->lines);
-    task_cancel(&(*log)->flush);
     mem_free(*log);
     *log = NULL;
 }
@@ -114,11 +111,12 @@ void access_log_set_fd(struct access_log *log, int fd)
 
 void access_log_line(struct access_log *log, struct slice line)
 {
-    if (log->lines.len + line.len > ACCESS_LOG_BACKLOG_BYTES)
-        flush(log);
     buf_append(&log->lines, line);
     buf_append_byte(&log->lines, '\n');
-    task_defer(log->loop, &log->flush);
+    if (log->lines.len >= BATCH_BYTES)
+        flush(log);
+    else if (!timer_is_armed(&log->delay))
+        timer_arm(&log->delay, DELAY_MS);
 }
 
 uint64_t access_log_dropped(const struct access_log *log)

@@ -1,6 +1,6 @@
-/* proxy/access_log.h — one JSON line per request or stream end. Lines of one turn are written
- * together at its end; a sink that does not take them loses lines (counted), never time. One per
- * worker. */
+/* proxy/access_log.h — one JSON line per request or stream end. Lines are written
+ * together, at most 10 ms later; a sink that does not take them loses lines (counted), never time.
+ * One per worker. */
 #pragma once
 
 #include "base/buf.h"
