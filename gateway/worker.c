@@ -255,6 +255,8 @@ static enum status worker_build(struct worker *w, const struct worker_options *o
     enum status status = loop_create(&w->loop);
 
     if (status == STATUS_OK) {
+        if (options->config->io_uring)
+            loop_gather_io(w->loop);
         timer_init(&w->drain_check, w->loop, on_drain_check);
         timer_init(&w->warm_check, w->loop, on_warm_check);
         timer_init(&w->beat, w->loop, on_beat);

@@ -65,6 +65,7 @@ struct config {
     uint64_t drain_ms, drain_delay_ms, drain_spread_ms;
     uint64_t upgrade_ms;
     uint64_t watchdog_ms; /* 0: off */
+    bool io_uring;
     size_t conns_per_address;
     size_t memory_bytes; /* 0: the cgroup's limit */
     struct config_listener *listeners;

@@ -6,9 +6,9 @@
 
 /* Patterns of paths. Workers, their listeners, pools and caches are built once, from these. */
 static const char *const fixed[] = {
-    "workers",         "listeners",      "log.access",       "auth.issuer",
-    "auth.*_audience", "auth.leeway",    "auth.token_bytes", "auth.cache_entries",
-    "routes.*",        "upstream.[!t]*", /* upstream.tls.* is read anew */
+    "workers",         "io_uring",    "listeners",        "log.access",         "auth.issuer",
+    "auth.*_audience", "auth.leeway", "auth.token_bytes", "auth.cache_entries", "routes.*",
+    "upstream.[!t]*", /* upstream.tls.* is read anew */
     "admin.address",
 };
 

@@ -57,6 +57,9 @@ const struct schema_key config_schema[] = {
     /* process */
     { "workers", VALUE_AUTO, AT(workers), "auto", BETWEEN(1, 256),
       .words = "Worker threads; `auto`: one per CPU." },
+    { "io_uring", VALUE_BOOL, AT(io_uring), "true",
+      .words = "Small reads and writes of a turn are gathered into few system calls where the "
+               "kernel has io_uring and lets us; `false`: one by one everywhere." },
     { "drain_timeout", VALUE_DURATION, AT(drain_ms), "10m",
       .words = "How long open streams may live on after SIGTERM; a second SIGTERM ends at once." },
     { "drain_delay", VALUE_DURATION, AT(drain_delay_ms), "0s", .max = 600000,

@@ -117,8 +117,9 @@ enum exchange_reset h1_client_loss(const struct h1_client *c)
 {
     const struct h1_call *call = c->call;
 
-    return call != NULL && c->writer.written_bytes == 0 && !call->heard ? RESET_REFUSED
-                                                                        : RESET_LOST;
+    bool unsent = c->writer.written_bytes <= c->base.conn->unsent_bytes;
+
+    return call != NULL && unsent && !call->heard ? RESET_REFUSED : RESET_LOST;
 }
 
 /* ---- output and the end of an exchange ---- */

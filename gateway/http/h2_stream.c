@@ -217,7 +217,8 @@ void h2_stream_closed(struct h2_stream *stream, enum h2_error code)
 static enum exchange_reset reason_of_loss(const struct h2_stream *stream)
 {
     const struct h2_session *session = stream->session;
-    bool unsent = stream->pending != NULL || session->written_total <= stream->head_offset;
+    uint64_t lost = session->conn != NULL ? session->conn->unsent_bytes : 0;
+    bool unsent = stream->pending != NULL || session->written_total - lost <= stream->head_offset;
 
     return !session->role->is_server && unsent ? RESET_REFUSED : RESET_LOST;
 }

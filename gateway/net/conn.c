@@ -15,6 +15,7 @@
 
 #include "base/mem.h"
 #include "net/conn_socket.h"
+#include "net/loop_internal.h"
 #include "net/proxy_protocol.h"
 
 struct proxy_header {
@@ -136,6 +137,12 @@ static void read_proxy_header(struct conn_socket *s)
         announced(s, &peer);
 }
 
+static bool is_worth_gathering(const struct conn_socket *s)
+{
+    return loop_turn_io(s->conn.loop) != NULL && s->state == CONN_OPEN && s->read_wanted &&
+           !s->reads_much && !conn_input_has_ahead(s);
+}
+
 static void on_readable(void *owner)
 {
     struct conn_socket *s = owner;
@@ -144,7 +151,17 @@ static void on_readable(void *owner)
         return;
     if (s->state == CONN_ANNOUNCING)
         read_proxy_header(s);
+    else if (is_worth_gathering(s))
+        turn_io_readable(loop_turn_io(s->conn.loop), s);
     else
+        s->kind->on_readable(s);
+}
+
+static void run_again(struct task *task)
+{
+    struct conn_socket *s = CONTAINER_OF(task, struct conn_socket, again);
+
+    if (s->state == CONN_OPEN)
         s->kind->on_readable(s);
 }
 
@@ -191,12 +208,27 @@ void conn_socket_init(struct conn_socket *socket, const struct conn_socket_kind 
         socket->watch = watch_create(loop, fd, &socket_events, socket);
     timer_init(&socket->deadline, loop, on_deadline);
     task_init(&socket->report, report);
+    task_init(&socket->again, run_again);
+    list_init(&socket->readable);
+    list_init(&socket->sending);
+    conn_input_init(socket);
 }
 
 void conn_socket_deinit(struct conn_socket *socket)
 {
+    bool has_output = socket->unsent.len > 0 || socket->out.len > 0;
+
+    if (has_output && socket->state == CONN_OPEN &&
+        conn_output_flush(socket) == STATUS_AGAIN) { /* was told as written */
+        conn_leftover_start(socket->conn.loop, socket->watch, &socket->out);
+        socket->watch = NULL;
+    }
+    list_unlink(&socket->readable);
     timer_cancel(&socket->deadline);
     task_cancel(&socket->report);
+    task_cancel(&socket->again);
+    buf_deinit(&socket->held);
+    buf_deinit(&socket->out);
     mem_free(socket->proxy_header);
     watch_destroy(&socket->watch);
 }

@@ -50,6 +50,8 @@ struct conn {
     struct address peer;
     struct address local;
     struct conn_tls_info tls;
+    size_t
+        unsent_bytes; /* that conn_write() took and the socket never did, once it failed; 0 over TLS */
     bool was_refused;       /* on_open said AGENT_UNREACHABLE because nobody listens there */
     bool peer_is_announced; /* by a PROXY header: until on_open, `peer` is the balancer */
 };
@@ -70,8 +72,8 @@ static inline MUST_CHECK enum status conn_read(struct conn *conn, char *into, si
     return conn->ops->read(conn, into, size_bytes, out_count);
 }
 
-/* Gathers `part_count` (≤ 64) slices. OK: *out_count bytes went out, maybe fewer than given (then the transport is full).
- * AGAIN: none went out. SYSTEM: the conn is dead. */
+/* Gathers `part_count` (≤ 64) slices. OK: *out_count bytes went out, or will at the end of the turn, maybe fewer than given
+ * (then the transport is full). AGAIN: none went out. SYSTEM: the conn is dead. */
 static inline MUST_CHECK enum status conn_write(struct conn *conn, const struct slice *parts,
                                                 size_t part_count, size_t *out_count)
 {

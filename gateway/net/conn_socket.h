@@ -1,11 +1,17 @@
 /* net/conn_socket.h — what the two kinds of conn over a socket share: connecting, the deadline
- * until on_open, and what their owner asked for. conn.c drives it; conn_tcp.c and conn_tls.c are
- * the kinds. */
+ * until on_open, what their owner asked for, and the bytes between them and the socket. conn.c
+ * drives it; conn_tcp.c and conn_tls.c are the kinds. */
 #pragma once
 
+#include <sys/socket.h>
+
+#include "base/buf.h"
 #include "net/conn.h"
 #include "net/timer.h"
+#include "net/turn_io.h"
 #include "net/watch.h"
+
+enum { READ_AHEAD_BYTES = 4096 }; /* a conn that reads more at a time is not read ahead of */
 
 struct conn_socket;
 
@@ -34,7 +40,23 @@ struct conn_socket {
     struct proxy_header *proxy_header; /* NULL but while CONN_ANNOUNCING */
     bool read_wanted;
     bool write_wanted;
-    bool ended; /* reading has seen the end or an error: it would be ready for ever */
+    bool ended;        /* reading has seen the end or an error: it would be ready for ever */
+    struct task again; /* on_readable of the kind, though the socket may be quiet */
+
+    /* what turn_io.c has read ahead of the kind */
+    struct list readable; /* in its lists */
+    struct slice ahead;   /* borrowed from it during on_readable, then from `held` */
+    struct buf held;
+    ssize_t ahead_end; /* the result of recv() that was no bytes, -errno; 1: none */
+    bool ahead_is_cut; /* the socket may have more */
+    bool reads_much;   /* so it is not worth reading ahead */
+
+    /* what the owner was told as written */
+    struct slice unsent; /* waits for the end of the turn, borrowed from turn_io.c */
+    struct list sending; /* in its list */
+    struct buf out;   /* the socket did not take it yet, and is watched for us; before `unsent` */
+    bool send_failed; /* no more output; what the peer sent before may still be read */
+    bool is_shut;     /* FIN goes behind all of it */
 };
 
 extern const struct conn_socket_kind conn_tcp_kind;
@@ -48,6 +70,28 @@ struct conn_socket *conn_tls_create(struct loop *loop, int fd, struct tls_contex
 void conn_socket_init(struct conn_socket *socket, const struct conn_socket_kind *kind,
                       struct loop *loop, int fd);
 void conn_socket_deinit(struct conn_socket *socket);
+
+void conn_input_init(struct conn_socket *socket);
+
+/* As recv(): first what was read ahead, then the socket. */
+ssize_t conn_input_recv(struct conn_socket *socket, char *into, size_t size_bytes);
+bool conn_input_has_ahead(const struct conn_socket *socket);
+
+/* For turn_io.c: what recv() gave (-errno when it failed), borrowed for the callback that follows;
+ * and behind that callback: what is left is kept, and offered again. */
+void conn_input_ahead(struct conn_socket *socket, const char *bytes, ssize_t result);
+void conn_input_keep(struct conn_socket *socket);
+
+/* Takes all of `bytes`, by copy where need be. OK or AGAIN (some wait in `out`): they count as
+ * written; SYSTEM: no byte will go any more. */
+enum status conn_output_send(struct conn_socket *socket, struct slice bytes);
+
+/* Empties what waits, and shuts if that was asked for. AGAIN: on_writable() goes on. */
+enum status conn_output_flush(struct conn_socket *socket);
+
+/* For turn_io.c: what became of `unsent`; and what comes behind bytes that wait in `out`. */
+void conn_output_settle(struct conn_socket *socket, ssize_t result);
+void conn_output_append(struct conn_socket *socket, const struct slice *parts, size_t part_count);
 
 /* Takes the watch and the bytes, which its socket has not taken yet: sends them and closes, within limits. */
 void conn_leftover_start(struct loop *loop, struct watch *watch, struct buf *bytes);

@@ -1,10 +1,11 @@
 /* net/conn_tls.c — TLS over a socket, both sides. OpenSSL reads the socket through a BIO of ours,
  * and writes into memory: one conn_write() seals its parts into full records in the loop's scratch
  * buffer and sends them with one system call. A record that is sealed cannot be taken back, so what
- * the socket does not take (at most one batch) rests in `out`; as long as it does, conn_write()
- * says AGAIN and the socket is watched for us.
+ * the socket does not take (at most one batch) rests in the socket's `out`; as long as it does,
+ * conn_write() says AGAIN.
  *
- * OpenSSL may hold plaintext, or the end, when the socket is quiet: `again` then calls on_readable.
+ * OpenSSL may hold plaintext, or the end, when the socket is quiet: the socket's `again` then calls
+ * on_readable.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -34,17 +35,13 @@ struct conn_tls {
     struct conn_socket socket; /* first */
     struct tls_context *context;
     SSL *ssl;
-    struct buf out;    /* ciphertext that the socket has not taken yet */
     struct buf *sink;  /* where the BIO puts ciphertext: `out`, or the loop's scratch in write */
-    struct task again; /* on_readable for what OpenSSL holds */
     char *server_name; /* lower-cased SNI, NULL when none */
     enum status end;   /* how reading ended, OK before */
     bool has_more;     /* OpenSSL holds bytes or the end; the socket need not say so */
     bool is_drained;   /* in this call the socket had less than asked for: spares a recv() */
     bool saw_fin;
-    bool send_failed; /* no more output; what the peer sent before it reset may still be read */
-    bool is_broken;   /* no more input or output */
-    bool shutting_down;
+    bool is_broken;         /* no more input or output */
     unsigned message_count; /* in the second that began at message_window_ms */
     uint64_t message_window_ms;
 };
@@ -68,9 +65,7 @@ static int bio_read(BIO *bio, char *into, int size)
         BIO_set_retry_read(bio);
         return -1;
     }
-    do
-        count = recv(t->socket.fd, into, (size_t)size, 0);
-    while (count == -1 && errno == EINTR);
+    count = conn_input_recv(&t->socket, into, (size_t)size);
     if (count == 0)
         t->saw_fin = true;
     else if (count > 0)
@@ -131,39 +126,6 @@ static bool attach_bio(struct conn_tls *t)
     return true;
 }
 
-/* ---- ciphertext to the socket ---- */
-
-/* Sends what the socket takes of `bytes` and cuts it off. OK: all went. */
-static enum status send_some(struct conn_tls *t, struct slice *bytes)
-{
-    while (bytes->len > 0 && !t->send_failed) {
-        ssize_t count = send(t->socket.fd, bytes->ptr, bytes->len, MSG_NOSIGNAL);
-
-        if (count >= 0)
-            *bytes = slice_skip(*bytes, (size_t)count);
-        else if (errno == EAGAIN)
-            return STATUS_AGAIN;
-        else if (errno != EINTR)
-            t->send_failed = true;
-    }
-    return t->send_failed ? STATUS_SYSTEM : STATUS_OK;
-}
-
-/* Empties `out`; AGAIN: the socket is watched, on_writable() goes on. A FIN waits behind it. */
-static enum status flush(struct conn_tls *t)
-{
-    struct slice left = buf_slice(&t->out);
-    enum status status = send_some(t, &left);
-
-    if (t->out.len > left.len)
-        buf_consume(&t->out, t->out.len - left.len);
-    if (status == STATUS_AGAIN)
-        watch_write(t->socket.watch);
-    else if (status == STATUS_OK && t->shutting_down)
-        (void)shutdown(t->socket.fd, SHUT_WR);
-    return status;
-}
-
 /* ---- handshake ---- */
 
 /* Once in a while for each loop: floods come in numbers. */
@@ -212,7 +174,7 @@ static void part_politely(struct conn_tls *t)
 {
     char scrap[4096];
 
-    (void)flush(t);
+    (void)conn_output_flush(&t->socket);
     (void)shutdown(t->socket.fd, SHUT_WR);
     for (unsigned i = 0; i < 16; i++) {
         if (recv(t->socket.fd, scrap, sizeof(scrap), MSG_DONTWAIT) <= 0)
@@ -223,7 +185,7 @@ static void part_politely(struct conn_tls *t)
 static void fail_handshake(struct conn_tls *t)
 {
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    bool is_lost = t->saw_fin || t->is_broken || t->send_failed;
+    bool is_lost = t->saw_fin || t->is_broken || t->socket.send_failed;
 
     log_debug("tls: handshake failed side=%s reason=\"%s\"",
               tls_context_is_server(t->context) ? "server" : "client",
@@ -243,10 +205,10 @@ static void handshake(struct conn_tls *t)
 
     int result = SSL_do_handshake(t->ssl);
 
-    if (result == 1 && flush(t) != STATUS_SYSTEM)
+    if (result == 1 && conn_output_flush(&t->socket) != STATUS_SYSTEM)
         conn_socket_opened(&t->socket, STATUS_OK);
     else if (result == 1 || SSL_get_error(t->ssl, result) != SSL_ERROR_WANT_READ ||
-             flush(t) == STATUS_SYSTEM)
+             conn_output_flush(&t->socket) == STATUS_SYSTEM)
         fail_handshake(t);
 }
 
@@ -290,19 +252,10 @@ static void on_open(struct conn_socket *s)
     };
     t->has_more = SSL_has_pending(t->ssl) == 1; /* came along with the last of the handshake */
     if (t->has_more && s->read_wanted)
-        task_defer_next(s->conn.loop, &t->again);
+        task_defer_next(s->conn.loop, &s->again);
 }
 
 /* ---- reading ---- */
-
-static void run_again(struct task *task)
-{
-    struct conn_tls *t = CONTAINER_OF(task, struct conn_tls, again);
-    struct conn_socket *s = &t->socket;
-
-    if (s->read_wanted && s->conn.events != NULL)
-        s->conn.events->on_readable(s->conn.owner);
-}
 
 /* Reads until `into` is full, the socket is dry, or the end (kept in t->end). */
 static size_t read_records(struct conn_tls *t, char *into, size_t size_bytes)
@@ -338,17 +291,19 @@ static enum status read_tls(struct conn *conn, char *into, size_t size_bytes, si
 
     size_t count = read_records(t, into, size_bytes);
 
-    task_cancel(&t->again);
+    task_cancel(&s->again);
     t->has_more =
-        count > 0 && (t->end != STATUS_OK || (count == size_bytes && SSL_has_pending(t->ssl) == 1));
-    if (t->out.len > 0)
-        (void)flush(t); /* an alert or a KeyUpdate; an error shows in the next read or write */
+        count > 0 &&
+        (t->end != STATUS_OK ||
+         (count == size_bytes && (SSL_has_pending(t->ssl) == 1 || conn_input_has_ahead(s))));
+    if (s->out.len > 0)
+        (void)conn_output_flush(s); /* an alert or a KeyUpdate; an error shows in the next call */
     if (count == 0)
         return t->end == STATUS_OK ? STATUS_AGAIN : conn_socket_end(s, t->end);
     if (t->end != STATUS_OK)
         watch_read(s->watch, false); /* what follows the end is nobody's */
     if (t->has_more && s->read_wanted)
-        task_defer_next(conn->loop, &t->again);
+        task_defer_next(conn->loop, &s->again);
     *out_count = count;
     return STATUS_OK;
 }
@@ -363,9 +318,9 @@ static void want_read_tls(struct conn *conn, bool enabled)
         return;
     watch_read(s->watch, enabled && t->end == STATUS_OK);
     if (!enabled)
-        task_cancel(&t->again);
-    else if (t->has_more)
-        task_defer_next(conn->loop, &t->again);
+        task_cancel(&s->again);
+    else if (t->has_more || (conn_input_has_ahead(s) && !s->ended))
+        task_defer_next(conn->loop, &s->again);
 }
 
 static void on_readable(struct conn_socket *s)
@@ -437,21 +392,15 @@ static size_t seal_batch(struct conn_tls *t, struct gather *in)
         }
         sealed += record.len;
     }
-    t->sink = &t->out;
+    t->sink = &t->socket.out;
     return sealed;
 }
 
-/* Sends the batch; what the socket does not take moves to `out`. */
-static enum status send_batch(struct conn_tls *t)
+static enum status send_batch(struct conn_socket *s)
 {
-    struct buf *scratch = loop_scratch(t->socket.conn.loop);
-    struct slice left = buf_slice(scratch);
-    enum status status = send_some(t, &left);
+    struct buf *scratch = loop_scratch(s->conn.loop);
+    enum status status = conn_output_send(s, buf_slice(scratch));
 
-    if (status == STATUS_AGAIN) {
-        buf_append(&t->out, left);
-        watch_write(t->socket.watch);
-    }
     buf_clear(scratch);
     return status;
 }
@@ -466,16 +415,16 @@ static enum status write_tls(struct conn *conn, const struct slice *parts, size_
     ENSURE(part_count <= PARTS_MAX);
     if (s->state != CONN_OPEN)
         return s->state == CONN_FAILED ? STATUS_SYSTEM : STATUS_AGAIN;
-    if (t->is_broken || t->send_failed || t->shutting_down)
+    if (t->is_broken || s->send_failed || s->is_shut)
         return STATUS_SYSTEM;
     *out_count = 0;
 
-    enum status status = t->out.len > 0 ? flush(t) : STATUS_OK;
+    enum status status = s->out.len > 0 ? conn_output_flush(s) : STATUS_OK;
 
     while (status == STATUS_OK && gather_first(&in).len > 0) {
         size_t sealed = seal_batch(t, &in);
 
-        status = send_batch(t);
+        status = send_batch(s);
         if (status != STATUS_SYSTEM)
             *out_count += sealed;
     }
@@ -493,7 +442,7 @@ static void want_write_tls(struct conn *conn)
 
 static void on_writable(struct conn_socket *s)
 {
-    if (flush(tls_of(s)) == STATUS_AGAIN)
+    if (conn_output_flush(s) == STATUS_AGAIN)
         return; /* and on_writable comes again */
     if (s->state != CONN_OPEN || !s->write_wanted || s->conn.events == NULL)
         return;
@@ -508,13 +457,13 @@ static void shutdown_tls(struct conn *conn)
     struct conn_socket *s = conn_socket_of(conn);
     struct conn_tls *t = tls_of(s);
 
-    if (s->state != CONN_OPEN || t->shutting_down)
+    if (s->state != CONN_OPEN || s->is_shut)
         return;
-    t->shutting_down = true;
+    s->is_shut = true;
     ERR_clear_error();
     (void)SSL_shutdown(t->ssl); /* close_notify, unless TLS broke */
     ERR_clear_error();
-    (void)flush(t);
+    (void)conn_output_flush(&t->socket);
 }
 
 static void destroy_tls(struct conn *conn)
@@ -522,15 +471,9 @@ static void destroy_tls(struct conn *conn)
     struct conn_socket *s = conn_socket_of(conn);
     struct conn_tls *t = tls_of(s);
 
-    if (t->out.len > 0 && s->state == CONN_OPEN && flush(t) == STATUS_AGAIN) {
-        conn_leftover_start(conn->loop, s->watch, &t->out); /* was told as written */
-        s->watch = NULL;
-    }
-    task_cancel(&t->again);
     SSL_free(t->ssl);
     conn_socket_deinit(s);
     tls_context_unref(&t->context);
-    buf_deinit(&t->out);
     mem_free(t->server_name);
     mem_free(t);
 }
@@ -557,8 +500,7 @@ struct conn_socket *conn_tls_create(struct loop *loop, int fd, struct tls_contex
 
     conn_socket_init(&t->socket, &conn_tls_kind, loop, fd);
     t->context = tls_context_ref(context);
-    t->sink = &t->out;
-    task_init(&t->again, run_again);
+    t->sink = &t->socket.out;
     t->ssl = tls_context_session(context, server_name);
     if (t->ssl != NULL && !attach_bio(t)) {
         SSL_free(t->ssl);

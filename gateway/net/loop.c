@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "net/loop_internal.h"
 #include "net/timer.h"
+#include "net/turn_io.h"
 #include "net/watch.h"
 
 enum { TASK_ROUNDS_MAX = 1000, SOON_ROUNDS_MAX = 16, ASK_AGAIN_MS = 100, LOG_AGAIN_MS = 10000 };
@@ -39,6 +40,8 @@ struct loop {
     struct list residents;
     struct lookup_queue lookups;
     struct buf scratch;
+    bool gathers_io; /* asked for; turn_io is made by the thread that runs the loop */
+    struct turn_io *turn_io;
     struct list watches;
     struct timer ask_again; /* epoll refused some of them */
     uint64_t refused_logged_ms;
@@ -154,6 +157,7 @@ void loop_destroy(struct loop **loop)
     drop_messages(l);
     watch_destroy(&l->wake_watch);
     timer_cancel(&l->ask_again);
+    turn_io_destroy(&l->turn_io);
     ENSURE(list_is_empty(&l->watches));
     ENSURE(timer_wheel_is_empty(&l->timers));
     if (l->evloop != NULL)
@@ -272,11 +276,17 @@ static void poll_all(struct loop *loop, int wait_ms)
 
 void loop_turn(struct loop *loop, int wait_ms)
 {
+    if (loop->gathers_io) {
+        loop->gathers_io = false;
+        loop->turn_io = turn_io_create();
+    }
     wait_ms = wait_until_next_ms(loop, wait_ms);
     list_move_all(&loop->tasks, &loop->next_tasks);
 
     loop->clock_is_stale = true;
     poll_all(loop, wait_ms);
+    if (loop->turn_io != NULL)
+        turn_io_read(loop->turn_io);
     if (loop->has_messages) {
         loop_woke(loop);
         run_messages(loop);
@@ -287,6 +297,13 @@ void loop_turn(struct loop *loop, int wait_ms)
         loop->woke_us = loop->clock.now_us;
     timer_wheel_advance(&loop->timers, loop->clock.now_ms);
     run_tasks(loop);
+    if (loop->turn_io != NULL)
+        turn_io_flush(loop->turn_io);
+}
+
+void loop_gather_io(struct loop *loop)
+{
+    loop->gathers_io = true;
 }
 
 void loop_run(struct loop *loop)
@@ -407,6 +424,11 @@ void loop_woke(struct loop *loop)
     clock_refresh(&loop->clock);
     if (loop->woke_us == 0)
         loop->woke_us = loop->clock.now_us;
+}
+
+struct turn_io *loop_turn_io(const struct loop *loop)
+{
+    return loop->turn_io;
 }
 
 struct list *loop_watches(struct loop *loop)

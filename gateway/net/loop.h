@@ -2,7 +2,7 @@
  * One per worker; everything but loop_post() and loop_stop() belongs to the thread that runs it.
  *
  * A turn: wait (epoll, no longer than the next timer) → callbacks of ready descriptors → messages → timers → tasks,
- * until no task is left. Conns that many share gather what they write in tasks, so that one turn ends in one write per
+ * until no task is left → what conns have put off to its end. Conns that many share gather what they write in tasks, so that one turn ends in one write per
  * conn. A conn that serves one exchange at a time gathers nothing by waiting for the others: its tasks run behind the
  * callback that called for them, while the bytes are in the cache. */
 #pragma once
@@ -19,6 +19,10 @@ MUST_CHECK enum status loop_create(struct loop **out_loop);
 
 /* The watches and timers on it must be gone. Sets *loop to NULL; *loop may already be NULL. */
 void loop_destroy(struct loop **loop);
+
+/* From the next turn on, small reads and writes of conns are gathered into few system calls, where the kernel has
+ * io_uring. */
+void loop_gather_io(struct loop *loop);
 
 /* Runs turns until loop_stop(). */
 void loop_run(struct loop *loop);

@@ -20,6 +20,10 @@ struct list *loop_watches(struct loop *loop);
 void watch_note_refused(struct list *watches);
 void watch_ask_again(struct list *watches);
 
+/* NULL unless loop_gather_io() was called and the kernel can. */
+struct turn_io;
+struct turn_io *loop_turn_io(const struct loop *loop);
+
 /* Bytes that live inside one callback only: callers leave it empty (buf_clear). */
 struct buf *loop_scratch(struct loop *loop);
 

@@ -14,12 +14,17 @@
 
 static struct loop *loop;
 static struct probe accepted;
+static bool gathers; /* all tests run both ways */
 
 static int set_up(void **state)
 {
     (void)state;
     accepted = (struct probe){ 0 };
-    return loop_create(&loop) == STATUS_OK ? 0 : -1;
+    if (loop_create(&loop) != STATUS_OK)
+        return -1;
+    if (gathers)
+        loop_gather_io(loop);
+    return 0;
 }
 
 static int tear_down(void **state)
@@ -296,5 +301,7 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN); /* the test's own ends use write() */
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("one by one", tests, NULL, NULL);
+    gathers = true;
+    return failed + cmocka_run_group_tests_name("gathered", tests, NULL, NULL);
 }

@@ -531,7 +531,7 @@ void fixture_read_log(struct fixture *f, struct buf *into)
     char bytes[4096];
     size_t count;
 
-    turn_for(f, 1);
+    turn_for(f, 30); /* a line may wait for 10 ms */
     rewind(f->log_file);
     while ((count = fread(bytes, 1, sizeof(bytes), f->log_file)) > 0)
         buf_append(into, slice_of(bytes, count));
