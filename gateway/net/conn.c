@@ -41,10 +41,6 @@ static void report(struct task *task)
 
     s->state = status == STATUS_OK ? CONN_OPEN : CONN_FAILED;
     if (status == STATUS_OK) {
-        socklen_t len = sizeof(s->conn.local.storage);
-
-        if (getsockname(s->fd, (struct sockaddr *)&s->conn.local.storage, &len) == 0)
-            s->conn.local.len = len;
         watch_read(s->watch, s->read_wanted && !s->ended);
         if (s->write_wanted)
             watch_write(s->watch);

@@ -48,7 +48,6 @@ struct conn {
     const struct conn_events *events;
     void *owner;
     struct address peer;
-    struct address local;
     struct conn_tls_info tls;
     size_t
         unsent_bytes; /* that conn_write() took and the socket never did, once it failed; 0 over TLS */

@@ -88,6 +88,8 @@ ssize_t conn_input_recv(struct conn_socket *socket, char *into, size_t size_byte
 
     ssize_t more = recv_now(socket->fd, into + count, size_bytes - count);
 
+    if (more < 0 && errno == EAGAIN && socket->send_failed)
+        errno = EPIPE; /* there may be no other sign of it: the owner was told that it wrote */
     if (count > 0 && more <= 0) {
         if (more == 0 || errno != EAGAIN)
             socket->ahead_end = more == 0 ? 0 : -errno;

@@ -39,6 +39,7 @@ struct conn_tls {
     char *server_name; /* lower-cased SNI, NULL when none */
     enum status end;   /* how reading ended, OK before */
     bool has_more;     /* OpenSSL holds bytes or the end; the socket need not say so */
+    bool is_unread;    /* since it opened: what came along is read in the same turn */
     bool is_drained;   /* in this call the socket had less than asked for: spares a recv() */
     bool saw_fin;
     bool is_broken;         /* no more input or output */
@@ -251,8 +252,9 @@ static void on_open(struct conn_socket *s)
         .resumed = SSL_session_reused(t->ssl) == 1,
     };
     t->has_more = SSL_has_pending(t->ssl) == 1; /* came along with the last of the handshake */
+    t->is_unread = true;
     if (t->has_more && s->read_wanted)
-        task_defer_next(s->conn.loop, &s->again);
+        task_defer(s->conn.loop, &s->again); /* behind the owner's on_open */
 }
 
 /* ---- reading ---- */
@@ -292,6 +294,7 @@ static enum status read_tls(struct conn *conn, char *into, size_t size_bytes, si
     size_t count = read_records(t, into, size_bytes);
 
     task_cancel(&s->again);
+    t->is_unread = false;
     t->has_more =
         count > 0 &&
         (t->end != STATUS_OK ||
@@ -319,6 +322,8 @@ static void want_read_tls(struct conn *conn, bool enabled)
     watch_read(s->watch, enabled && t->end == STATUS_OK);
     if (!enabled)
         task_cancel(&s->again);
+    else if (t->has_more && t->is_unread)
+        task_defer(conn->loop, &s->again);
     else if (t->has_more || (conn_input_has_ahead(s) && !s->ended))
         task_defer_next(conn->loop, &s->again);
 }

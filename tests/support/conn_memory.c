@@ -199,7 +199,6 @@ static struct memory_end *end_create(struct loop *loop, const struct conn_memory
     if (end->options.pipe_bytes == 0)
         end->options.pipe_bytes = PIPE_BYTES;
     ENSURE(address_parse(SLICE("127.0.0.1:4321"), &end->conn.peer) == STATUS_OK);
-    end->conn.local = end->conn.peer;
     task_init(&end->wake, wake);
     return end;
 }

@@ -7,6 +7,7 @@
  *
  *     recv, send           errors of a broken connection        on sockets alone
  *     recv-short, -again   one byte; EINTR and EAGAIN: a caller must not mind at all (so send-…)
+ *     those of recv and send strike calls that go through an io_uring, too
  *     accept, connect, socket, open, option (setsockopt), lookup (getaddrinfo), wait (epoll_wait)
  *     openssl              malloc, calloc and realloc called from that library: NULL
  *
@@ -34,6 +35,8 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <liburing.h>
 
 #define FAULT_TABLE(X)                                                                             \
     X(RECV, "recv")                                                                                \
@@ -316,6 +319,43 @@ ssize_t write(int fd, const void *bytes, size_t size)
 {
     NEXT(write);
     return bytes_fail(&sending, fd, &size) ? -1 : next(fd, bytes, size);
+}
+
+/* ---- the same through a ring (gateway/net/io_batch.c): calls are shortened before they are made,
+ * those that fail are not made ---- */
+
+enum { RING_CALLS_MAX = 64 };
+
+static void spoil(struct io_uring_sqe *call, int *error)
+{
+    size_t size = call->len;
+    const struct direction *way = call->opcode == IORING_OP_SEND ? &sending : &receiving;
+
+    if (bytes_fail(way, call->fd, &size)) {
+        *error = errno;
+        call->opcode = IORING_OP_NOP;
+    }
+    call->len = (unsigned)size;
+}
+
+int io_uring_submit_and_wait(struct io_uring *ring, unsigned wanted)
+{
+    int errors[RING_CALLS_MAX] = { 0 };
+    unsigned mask = *ring->sq.kring_mask, head, count = 0;
+    struct io_uring_cqe *result;
+    NEXT(io_uring_submit_and_wait);
+
+    for (unsigned i = ring->sq.sqe_head; i != ring->sq.sqe_tail && count < RING_CALLS_MAX; i++)
+        spoil(&ring->sq.sqes[i & mask], &errors[count++]);
+
+    int taken = next(ring, wanted);
+
+    io_uring_for_each_cqe(ring, head, result)
+    {
+        if (result->user_data < RING_CALLS_MAX && errors[result->user_data] != 0)
+            result->res = -errors[result->user_data];
+    }
+    return taken;
 }
 
 static size_t bytes_of(const struct iovec *parts, size_t count)

@@ -32,6 +32,7 @@ struct fixture {
 
 static unsigned recv_count, send_count; /* system calls of one socket alone */
 static int ring_error;                  /* what making a ring gives */
+static int send_error;                  /* of the next send() */
 static unsigned submit_failures;        /* so many submissions take nothing */
 
 ssize_t recv(int fd, void *into, size_t size, int flags)
@@ -43,6 +44,11 @@ ssize_t recv(int fd, void *into, size_t size, int flags)
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
     send_count++;
+    if (send_error != 0) {
+        errno = send_error;
+        send_error = 0;
+        return -1;
+    }
     return syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0);
 }
 
@@ -387,6 +393,21 @@ static void a_failed_send_says_what_never_left(void **state)
     }
 }
 
+/* The kernel had no memory for it, and the connection lives on: reading is where its owner hears. */
+static void a_failed_send_is_told_though_the_peer_is_quiet(void **state)
+{
+    struct fixture *f = *state;
+
+    open_pair(f, true);
+    send_error = ENOBUFS;
+    if (loop_turn_io(f->loop) == NULL)
+        return; /* conn_write() says it */
+    write_all(&f->probes[0], SLICE("lost"));
+    assert_true(run_until(f->loop, probe_has_ended, &f->probes[0]));
+    assert_int_equal(f->probes[0].end, STATUS_SYSTEM);
+    assert_int_equal(f->probes[0].conn->unsent_bytes, 4);
+}
+
 static void a_conn_that_goes_takes_nothing_with_it(void **state)
 {
     struct fixture *f = *state;
@@ -449,6 +470,7 @@ int main(void)
         TEST(a_large_write_stays_behind_a_small_one),
         TEST(what_a_full_socket_does_not_take_goes_later),
         TEST(a_failed_send_says_what_never_left),
+        TEST(a_failed_send_is_told_though_the_peer_is_quiet),
         TEST(a_conn_that_goes_takes_nothing_with_it),
         TEST(without_a_ring_everything_goes_one_by_one),
         TEST(a_ring_that_fails_loses_nothing),
