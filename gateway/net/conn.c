@@ -157,7 +157,7 @@ static void run_again(struct task *task)
 {
     struct conn_socket *s = CONTAINER_OF(task, struct conn_socket, again);
 
-    if (s->state == CONN_OPEN)
+    if (s->state == CONN_OPEN && !s->ended)
         s->kind->on_readable(s);
 }
 

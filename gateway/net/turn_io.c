@@ -69,6 +69,8 @@ static void tell(struct turn_io *io, struct conn_socket *socket)
 {
     struct loop *loop = socket->conn.loop;
 
+    if (socket->ended)
+        return; /* heard in a callback in between */
     list_append(&io->hearing, &socket->readable);
     socket->kind->on_readable(socket);
     if (!list_is_empty(&io->hearing)) {
@@ -182,6 +184,7 @@ void turn_io_flush(struct turn_io *io)
         list_unlink(&socket->sending);
         conn_output_settle(socket, calls[i].result);
     }
+    mem_wipe(io->unsent, io->unsent_len); /* tokens, Redis' password */
     io->sending_count = 0;
     io->unsent_len = 0;
 }
