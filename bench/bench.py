@@ -14,7 +14,7 @@ the case says so. A case fails when a proxy did not do the same work: every requ
 """
 import argparse, datetime, json, os, pathlib, platform, re, subprocess, sys, time
 
-import cases, plot, rig, states
+import cases, network, plot, rig, states
 from measure import Bench, aim, number, said
 from rig import ROOT, Failure, tool
 
@@ -34,7 +34,7 @@ def machine():
         out = subprocess.run([tool(name), *args], capture_output=True, text=True)
         versions[name] = (out.stdout or out.stderr).splitlines()[0]
     return dict(cpu=model[1] if model else platform.machine(), cores=os.cpu_count(), kernel=platform.release(), commit=commit,
-                load=os.getloadavg()[0], time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), versions=versions)
+                congestion=network.congestion(), load=os.getloadavg()[0], time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), versions=versions)
 
 
 def table(rows):
@@ -53,6 +53,7 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: --scale 0.1")
     parser.add_argument("--scale", type=float, default=1.0, help="so much of the work")
     parser.add_argument("--out", default=None, help="JSON result; default bench/results/<date>.json; the plot goes beside it")
+    parser.add_argument("--host-network", action="store_true", help="the machine's loopback and TCP settings instead of a namespace with Debian's")
     parser.add_argument("--list", action="store_true", help="the names of the cases")
     parser.add_argument("case", nargs="*", help="default: all but crowd: " + " ".join(CASES))
     options = parser.parse_args()
@@ -81,6 +82,8 @@ def main():
     if options.list:
         print("\n".join(CASES))
         return 0
+    if not options.host_network:
+        network.enter_own()
     scale = 0.1 if options.quick else options.scale
     bench, before = Bench(options.rounds, scale), machine()
     try:
