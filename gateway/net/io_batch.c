@@ -46,8 +46,8 @@ void io_batch_destroy(struct io_batch **batch)
 static void call_now(struct io_call *call)
 {
     do
-        call->result = call->is_send ? send(call->fd, call->bytes, call->len, MSG_NOSIGNAL) :
-                                       recv(call->fd, call->bytes, call->len, 0);
+        call->result = call->is_send ? send(call->fd, call->bytes, call->len, MSG_NOSIGNAL)
+                                     : recv(call->fd, call->bytes, call->len, 0);
     while (call->result == -1 && errno == EINTR);
     if (call->result == -1)
         call->result = -errno;

@@ -18,8 +18,8 @@ enum {
 struct turn_io {
     struct io_batch *batch;
     struct list readable;
-    struct list reading;  /* of this batch, their owners have not heard yet */
-    struct list hearing;  /* the one whose owner hears now, unless it is gone */
+    struct list reading; /* of this batch, their owners have not heard yet */
+    struct list hearing; /* the one whose owner hears now, unless it is gone */
     struct list sending;
     size_t sending_count;
     size_t unsent_len;
@@ -171,11 +171,10 @@ void turn_io_flush(struct turn_io *io)
     {
         const struct conn_socket *socket = LIST_ITEM(link, struct conn_socket, sending);
 
-        calls[count++] =
-            (struct io_call){ .fd = socket->fd,
-                              .is_send = true,
-                              .bytes = io->unsent + (socket->unsent.ptr - io->unsent),
-                              .len = socket->unsent.len };
+        calls[count++] = (struct io_call){ .fd = socket->fd,
+                                           .is_send = true,
+                                           .bytes = io->unsent + (socket->unsent.ptr - io->unsent),
+                                           .len = socket->unsent.len };
     }
     io_batch_run(io->batch, calls, count);
     for (size_t i = 0; i < count; i++) {

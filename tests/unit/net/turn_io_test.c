@@ -85,8 +85,7 @@ static void open_pair(struct fixture *f, bool is_tcp)
     for (int i = 0; i < PAIR; i++) {
         if (is_tcp) {
             f->others[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            assert_int_equal(
-                connect(f->others[i], (struct sockaddr *)&here.storage, here.len), 0);
+            assert_int_equal(connect(f->others[i], (struct sockaddr *)&here.storage, here.len), 0);
             probe_take(&f->probes[i],
                        conn_accepted(f->loop, accept4(listening, NULL, NULL, SOCK_NONBLOCK), &here,
                                      NULL, 2000));
