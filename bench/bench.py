@@ -2,7 +2,7 @@
 """CPU time per request, byte or event of the gateway alone, beside Debian's haproxy, nginx and nghttpx doing the same work, in one run.
 
 The figure is the CPU time of the proxy process (user + system, /proc/<pid>/task/*/schedstat) per successful unit of work: it stays
-comparable on a noisy machine where wall time does not. Each case runs the proxies in turn, A B C A B C …; the median of the rounds
+comparable on a noisy machine where wall time does not. Each case runs the proxies in turn, A B C A B C …, four times a round; the median
 counts, and the gateway's ratio to the best peer of the same run is what to compare between machines. `floor` is a TCP relay on one
 epoll loop (relay.c) that reads nothing of what it passes.
 

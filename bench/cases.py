@@ -27,7 +27,7 @@ def h2(bench):
 
 def unary(bench, name, target, clients, streams, requests, tls=False):
     proxies = [p for p in h2(bench) if p.tls or not tls]
-    n = bench.size(requests, clients * streams)
+    n = bench.share(requests, clients * streams)
 
     def work(proxy):
         bench.rig.h2load(proxy.tls if tls else proxy.clear, bench.token, clients, streams, n, tls=tls, expect_bytes=16)
@@ -48,7 +48,7 @@ def tls_4x32(bench):
 
 
 def responses_h2(bench):
-    n = bench.size(400, 8)
+    n = bench.share(400, 8)
 
     def work(proxy):
         bench.rig.h2load(proxy.clear, bench.token, 2, 4, n, path="/process.Process/Update", expect_bytes=MIB)
@@ -57,7 +57,7 @@ def responses_h2(bench):
 
 
 def uploads_h2(bench):
-    n = bench.size(300, 8)
+    n = bench.share(300, 8)
 
     def work(proxy):
         bench.rig.h2load(proxy.clear, bench.token, 2, 4, n, body=b"x" * MIB, expect_bytes=16)
@@ -76,7 +76,7 @@ def h1(bench):
 
 
 def port(bench, name, target, host):
-    n = bench.size(10000, 16)
+    n = bench.share(10000, 16)
 
     def work(proxy):
         bench.rig.h2load(proxy.clear, None, 16, 1, n, path="/small", h1=True, body=None, expect_bytes=16, authority=host)
@@ -100,12 +100,12 @@ def big_h1(bench, name, n, **load):
 
 
 def responses_h1(bench):
-    big_h1(bench, "1 MiB responses, h1 → h1", bench.size(400, 4), path="/big", body=None, expect_bytes=MIB)
+    big_h1(bench, "1 MiB responses, h1 → h1", bench.share(400, 4), path="/big", body=None, expect_bytes=MIB)
 
 
 def uploads_h1(bench):
     """The origin reads all of it and answers with the length that it was told: seven digits."""
-    big_h1(bench, "1 MiB uploads, h1 → h1", bench.size(400, 4), path="/upload", body=b"x" * MIB, expect_bytes=len(str(MIB)))
+    big_h1(bench, "1 MiB uploads, h1 → h1", bench.share(400, 4), path="/upload", body=b"x" * MIB, expect_bytes=len(str(MIB)))
 
 
 # ---- the peers with what a user would configure instead of us ----
@@ -127,7 +127,7 @@ def jwt_front(bench, bearer):
 def haproxy_jwt(bench):
     gateway = h2(bench)[0]
     peer = bench.rig.haproxy(bench.rig.nghttpd(), front=jwt_front(bench, "http_auth_bearer"))
-    n = bench.size(6000, 128)
+    n = bench.share(6000, 128)
     bench.rig.must_refuse(peer, bench.token)
 
     def work(proxy):
@@ -143,7 +143,7 @@ def nginx_lua(bench):
     gateway = bench.rig.gateway(upstream, routes=f'{{source: redis, redis: {{url: "redis://127.0.0.1:{redis}"}}}}')
     token = bench.rig.token(gateway)
     peer = bench.rig.nginx_lua(redis)
-    n = bench.size(5000, 128)
+    n = bench.share(5000, 128)
     bench.rig.must_refuse(peer, token)
 
     def work(proxy):
@@ -156,7 +156,7 @@ def cold_tokens(bench):
     gateway = h2(bench)[0]
     peer = bench.rig.haproxy(bench.rig.nghttpd(), front=jwt_front(bench, "url_param(access_token)"))
     mint = bench.rig.compiled("tokens", "-lcrypto")
-    n = bench.size(3000, 64)
+    n = bench.share(3000, 64)
 
     def work(proxy):
         uris = bench.rig.dir / "uris"
@@ -174,7 +174,7 @@ def handshakes(bench, kind, count):
     gateway, haproxy, _, nghttpx, _, _ = h2(bench)
     nginx = bench.once("nginx-tls", bench.rig.nginx_tls)
     client = bench.rig.compiled("handshakes", "-lssl", "-lcrypto")
-    n = bench.size(count, 20)
+    n = bench.share(count, 20)
     for version in ("1.3", "1.2"):
         def work(proxy):
             out = subprocess.run([client, str(proxy.tls), version, kind, str(n)], capture_output=True, text=True, timeout=120)

@@ -12,6 +12,9 @@ def middle(values):
     return statistics.median(values)
 
 
+SLICES = 4  # of a round's work
+
+
 class Bench:
     """One run: the rig, how much work, the rows so far."""
 
@@ -30,6 +33,10 @@ class Bench:
         """Units of work of this run: all of them, or the part that --quick and --scale leave."""
         return max(int(count * self.scale), least)
 
+    def share(self, count, least=1):
+        """The same for work that compare() lets each proxy do in slices."""
+        return max(int(count * self.scale / SLICES), least)
+
     def relay(self, upstream):
         return self.rig.relay(upstream)
 
@@ -38,14 +45,14 @@ class Bench:
         with ThreadPoolExecutor(len(proxies)) as pool:
             list(pool.map(work, proxies))
 
-    def compare(self, name, target, unit, proxies, work, divisor=1, warm=True):
-        """CPU per unit of each proxy. `work(proxy)` does it once and returns how many units it was; proxies in turn, round after round.
-        The ratio is ours to the best peer's; its spread is that of the rounds, each with the same round of that peer."""
+    def compare(self, name, target, unit, proxies, work, divisor=1, warm=True, slices=SLICES):
+        """CPU per unit of each proxy. `work(proxy)` does a slice and returns how many units it was; proxies in turn, slice after slice:
+        what disturbs the machine lasts for seconds, and should meet all of them. The ratio is ours to the best peer's; its spread is that of the rounds, each with the same round of that peer."""
         cpu, rates = {}, {}
         if warm:
             for proxy in proxies:
                 work(proxy)
-        for _ in range(self.rounds):
+        for _ in range(self.rounds * slices):
             for proxy in proxies:
                 before = cpu_ns(proxy.pid) if proxy.pid else 0
                 count = work(proxy)

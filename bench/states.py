@@ -29,7 +29,7 @@ def streams(bench):
         bench.rig.elapsed = 0
         return open_count * EVENTS
     bench.together(lambda proxy: start(proxy, 20), proxies)
-    bench.compare(f"Start streams of {EVENTS} small events, {n} open: per event", 0.75, "µs/event", proxies, lambda proxy: start(proxy, n), 1000, warm=False)
+    bench.compare(f"Start streams of {EVENTS} small events, {n} open: per event", 0.75, "µs/event", proxies, lambda proxy: start(proxy, n), 1000, warm=False, slices=1)
 
 
 def wait_for_streams(who, child, open_streams, count):

@@ -78,7 +78,7 @@ ssize_t conn_input_recv(struct conn_socket *socket, char *into, size_t size_byte
 bool conn_input_has_ahead(const struct conn_socket *socket);
 
 /* For turn_io.c: what recv() gave (-errno when it failed), borrowed for the callback that follows;
- * and behind that callback: what is left is kept, and offered again. */
+ * and behind that callback: what is left is kept by copy, and offered again. */
 void conn_input_ahead(struct conn_socket *socket, const char *bytes, ssize_t result);
 void conn_input_keep(struct conn_socket *socket);
 

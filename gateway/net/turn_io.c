@@ -69,10 +69,9 @@ static void tell(struct turn_io *io, struct conn_socket *socket)
 {
     struct loop *loop = socket->conn.loop;
 
-    if (socket->ended)
-        return; /* heard in a callback in between */
     list_append(&io->hearing, &socket->readable);
-    socket->kind->on_readable(socket);
+    if (!socket->ended) /* heard in a callback in between */
+        socket->kind->on_readable(socket);
     if (!list_is_empty(&io->hearing)) {
         list_unlink(&socket->readable);
         conn_input_keep(socket);
