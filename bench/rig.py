@@ -35,10 +35,18 @@ class Failure(Exception):
     """A proxy did not do the work; the run means nothing."""
 
 
+handed_out = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Never the same twice: two listeners of one gateway would share it (SO_REUSEPORT), and each get half of the connections."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in handed_out:
+            handed_out.add(port)
+            return port
 
 
 def cpu_ns(pid):

@@ -38,6 +38,9 @@ export async function until(probe, what, ms = 10000) {
     }
 }
 
+const handedOut = new Set();
+
+/** Never the same twice: two listeners of one gateway would share it (SO_REUSEPORT), and each get half of the connections. */
 export async function freePort() {
     const server = createServer();
     server.listen(0, '127.0.0.1');
@@ -45,6 +48,8 @@ export async function freePort() {
     const { port } = server.address();
     server.close();
     await once(server, 'close');
+    if (handedOut.has(port)) return freePort();
+    handedOut.add(port);
     return port;
 }
 
