@@ -47,7 +47,8 @@ class Bench:
 
     def compare(self, name, target, unit, proxies, work, divisor=1, warm=True, slices=SLICES):
         """CPU per unit of each proxy. `work(proxy)` does a slice and returns how many units it was; proxies in turn, slice after slice:
-        what disturbs the machine lasts for seconds, and should meet all of them. The ratio is ours to the best peer's; its spread is that of the rounds, each with the same round of that peer."""
+        what disturbs the machine lasts for seconds, and should meet all of them. The ratio is ours to the best peer's;
+        its spread is that of the slices, each with the same slice of that peer."""
         cpu, rates = {}, {}
         if warm:
             for proxy in proxies:

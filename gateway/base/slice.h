@@ -55,6 +55,19 @@ static inline bool slice_ends_with(struct slice s, struct slice suffix)
     return s.len >= suffix.len && memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
 }
 
+/* Copies the bytes of all into `into`, which has room for them. Returns how many there were. */
+static inline size_t slices_join(char *into, const struct slice *parts, size_t part_count)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < part_count; i++) {
+        if (parts[i].len > 0)
+            memcpy(into + len, parts[i].ptr, parts[i].len);
+        len += parts[i].len;
+    }
+    return len;
+}
+
 /* The rest after `count` bytes; `count` may not be larger than the slice. */
 static inline struct slice slice_skip(struct slice s, size_t count)
 {

@@ -30,9 +30,11 @@ void conn_input_ahead(struct conn_socket *socket, const char *bytes, ssize_t res
 
 void conn_input_keep(struct conn_socket *socket)
 {
-    if (socket->ended)
+    if (socket->ended) {
         socket->ahead = SLICE_EMPTY;
-    if (!conn_input_has_ahead(socket) || socket->ended)
+        return;
+    }
+    if (!conn_input_has_ahead(socket))
         return;
     if (socket->ahead.len > 0) {
         ENSURE(socket->held.len == 0);

@@ -1,16 +1,12 @@
 /* net/conn_output.c — bytes of a conn on their way to its socket: at once, or with those of others
  * at the end of the turn (turn_io.h). The owner was told of them as written, so what the socket
  * does not take rests in `out`, before anything else; it is at most what TLS sealed in one batch,
- * or one small write. */
+ * or what one turn gathered. */
 #include <errno.h>
-#include <string.h>
-#include <sys/uio.h>
 
 #include "base/mem.h"
 #include "net/conn_socket.h"
 #include "net/loop_internal.h"
-
-enum { PARTS_MAX = 64 };
 
 static void fail(struct conn_socket *s, size_t lost_bytes)
 {
@@ -83,16 +79,29 @@ enum status conn_output_flush(struct conn_socket *socket)
     return status;
 }
 
-enum status conn_output_send(struct conn_socket *socket, struct slice bytes)
+bool conn_output_gather(struct conn_socket *socket, const struct slice *parts, size_t part_count,
+                        size_t len)
 {
     struct turn_io *io = loop_turn_io(socket->conn.loop);
-    enum status status;
 
-    if (io != NULL && socket->out.len == 0 && bytes.len <= TURN_IO_SEND_BYTES) {
-        turn_io_send(io, socket, &bytes, 1, bytes.len);
+    if (io == NULL || socket->out.len > 0 || len > TURN_IO_SEND_BYTES)
+        return false;
+    turn_io_send(io, socket, parts, part_count, len);
+    return true;
+}
+
+enum status conn_output_clear(struct conn_socket *socket)
+{
+    return socket->unsent.len > 0 || socket->out.len > 0 ? conn_output_flush(socket) : STATUS_OK;
+}
+
+enum status conn_output_send(struct conn_socket *socket, struct slice bytes)
+{
+    if (conn_output_gather(socket, &bytes, 1, bytes.len))
         return STATUS_OK;
-    }
-    status = socket->unsent.len > 0 || socket->out.len > 0 ? conn_output_flush(socket) : STATUS_OK;
+
+    enum status status = conn_output_clear(socket);
+
     if (status == STATUS_OK)
         status = send_some(socket, &bytes);
     if (status == STATUS_AGAIN) {

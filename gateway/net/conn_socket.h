@@ -82,6 +82,14 @@ bool conn_input_has_ahead(const struct conn_socket *socket);
 void conn_input_ahead(struct conn_socket *socket, const char *bytes, ssize_t result);
 void conn_input_keep(struct conn_socket *socket);
 
+/* True: it took copies of `parts`, `len` bytes in all, which count as written. False: they are too many to wait for the
+ * end of the turn, or something waits before them. */
+bool conn_output_gather(struct conn_socket *socket, const struct slice *parts, size_t part_count,
+                        size_t len);
+
+/* OK: nothing of ours waits any more, so the socket may be written to. Else as conn_output_flush(). */
+enum status conn_output_clear(struct conn_socket *socket);
+
 /* Takes all of `bytes`, by copy where need be. OK or AGAIN (some wait in `out`): they count as
  * written; SYSTEM: no byte will go any more. */
 enum status conn_output_send(struct conn_socket *socket, struct slice bytes);

@@ -2,12 +2,10 @@
  * its message and its vectors copied and checked by the kernel, which costs more than two kilobytes
  * do. */
 #include <errno.h>
-#include <string.h>
 #include <sys/uio.h>
 
 #include "base/mem.h"
 #include "net/conn_socket.h"
-#include "net/loop_internal.h"
 
 enum { PARTS_MAX = 64, JOINED_BYTES = 2048 };
 
@@ -35,13 +33,8 @@ static enum status read_tcp(struct conn *conn, char *into, size_t size_bytes, si
 static ssize_t send_joined(int fd, const struct slice *parts, size_t part_count)
 {
     char bytes[JOINED_BYTES];
-    size_t len = 0;
+    size_t len = slices_join(bytes, parts, part_count);
 
-    for (size_t i = 0; i < part_count; i++) {
-        if (parts[i].len > 0)
-            memcpy(bytes + len, parts[i].ptr, parts[i].len);
-        len += parts[i].len;
-    }
     return send(fd, bytes, len, MSG_NOSIGNAL);
 }
 
@@ -79,8 +72,6 @@ static enum status write_tcp(struct conn *conn, const struct slice *parts, size_
                              size_t *out_count)
 {
     struct conn_socket *s = conn_socket_of(conn);
-    struct turn_io *io = loop_turn_io(conn->loop);
-    enum status status = STATUS_OK;
     size_t len = 0;
 
     ENSURE(part_count <= PARTS_MAX);
@@ -93,13 +84,13 @@ static enum status write_tcp(struct conn *conn, const struct slice *parts, size_
     *out_count = 0;
     if (len == 0)
         return STATUS_OK;
-    if (io != NULL && s->out.len == 0 && len <= TURN_IO_SEND_BYTES) {
-        turn_io_send(io, s, parts, part_count, len);
+    if (conn_output_gather(s, parts, part_count, len)) {
         *out_count = len;
         return STATUS_OK;
     }
-    if (s->unsent.len > 0 || s->out.len > 0)
-        status = conn_output_flush(s);
+
+    enum status status = conn_output_clear(s);
+
     return status == STATUS_OK ? send_now(s->fd, parts, part_count, len, out_count) : status;
 }
 

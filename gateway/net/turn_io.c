@@ -1,9 +1,7 @@
 /* net/turn_io.c — see turn_io.h. What is read ahead lies in a slot until its owner's callback is
- * over (conn_input.h says what becomes of the rest); what is to be sent lies behind one another in
+ * over (conn_input.c says what becomes of the rest); what is to be sent lies behind one another in
  * one buffer, each socket's in one piece. */
 #include "net/turn_io.h"
-
-#include <string.h>
 
 #include "base/mem.h"
 #include "net/conn_socket.h"
@@ -151,11 +149,8 @@ void turn_io_send(struct turn_io *io, struct conn_socket *socket, const struct s
         list_append(&io->sending, &socket->sending);
         io->sending_count++;
     }
-    for (size_t i = 0; i < part_count; i++) {
-        if (parts[i].len > 0)
-            memcpy(io->unsent + io->unsent_len, parts[i].ptr, parts[i].len);
-        io->unsent_len += parts[i].len;
-    }
+    slices_join(io->unsent + io->unsent_len, parts, part_count);
+    io->unsent_len += len;
     socket->unsent.len += len;
 }
 
